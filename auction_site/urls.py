@@ -1,0 +1,18 @@
+"""Where each app's pages stand."""
+
+from allauth.account.decorators import secure_admin_login
+from django.contrib import admin
+from django.urls import include, path
+
+admin.autodiscover()
+admin.site.login = secure_admin_login(admin.site.login)  # the log-in with rate limits guards the admin too
+admin.site.site_header = "LLM-Auction administration"
+
+urlpatterns = [
+    path("", include("chat.urls")),
+    path("", include("campaigns.urls")),
+    path("api/v1/", include("auction_site.api")),
+    path("accounts/", include("allauth.urls")),
+    path("admin/", admin.site.urls),
+    path("", include("auction_site.health")),
+]
