@@ -1,8 +1,8 @@
 """Which letters look alike. Knows nothing of titles or of who wrote them.
 
-A small table of our own for the scripts people copy Latin brand names with: Cyrillic, Greek, Cherokee, Lisu, Armenian and
-Latin's own small capitals. What compatibility normalisation already folds (full-width, mathematical, circled letters,
-accents) is not repeated here.
+A small table of our own for the scripts people copy Latin brand names with: Cyrillic, Greek, Cherokee, Lisu, Armenian
+and Latin's own small capitals. What compatibility normalisation already folds (full-width, mathematical, circled
+letters, accents) is not repeated here.
 """
 
 import unicodedata
@@ -25,7 +25,7 @@ _SMALL = [
     ("abcehijkmnopqrstuvwxydgfe", "авсеһіјкмпорԛгѕтцѵԝхуԁԍғє"),
     ("lyhbeer", "ӏүньԑэґ"),
     # Greek
-    ("abyeikvnopotuxwcs", "αβγεικνηορστυχωϲς"),
+    ("abyeikvnopotuxwc", "αβγεικνηορστυχωϲ"),
     # Armenian
     ("onuhgqj", "օոսհցզյ"),
     # Latin's own: dotless and script letters, small capitals, strokes

@@ -5,7 +5,6 @@ forms, requests or the database. What advertisers write is refused when it is un
 visitors write is cleaned silently (they came to ask).
 """
 
-import ipaddress
 import re
 import unicodedata
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -105,7 +104,7 @@ def clean_title(text: str) -> str:
         if _is_invisible(char) or (char.isspace() and char != " "):
             raise InvalidInput(f"The title holds an invisible or unusual character: {_named(char)}. Please remove it.")
         if any(form in _MARKUP for form in unicodedata.normalize("NFKD", char)):
-            raise InvalidInput(f"The title must not hold {_named(char)}: {' '.join(_MARKUP)} and their kin mark up ads.")
+            raise InvalidInput(f"The title must not hold {_named(char)}: {' '.join(_MARKUP)} mark up ads.")
         if marks > MAX_MARKS_IN_A_ROW:
             raise InvalidInput(f"The title has more than {MAX_MARKS_IN_A_ROW} combining marks in a row.")
     if _is_mark(title[0]):
@@ -141,7 +140,7 @@ def clean_ad_id(text: str) -> str:
 # --- landing pages ---
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_PRIVATE_SUFFIXES = {"localhost", "local", "localdomain", "internal", "intranet", "lan", "home", "corp", "private", "arpa"}
+_PRIVATE_SUFFIXES = set(["localhost", "local", "localdomain", "internal", "intranet", "lan", "home", "corp", "private", "arpa", "onion"])
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%(?:[01][0-9A-Fa-f]|7[Ff])")
 
 
@@ -185,19 +184,11 @@ def _public_host(host: str) -> str:
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise InvalidInput("The landing page's host name is not valid.")
     # Browsers read any host whose last label is a number (decimal, octal or 0x...) as an IPv4 address.
-    if _is_ip(host) or labels[-1].isdigit() or re.fullmatch(r"0x[0-9a-f]*", labels[-1]):
+    if labels[-1].isdigit() or re.fullmatch(r"0x[0-9a-f]*", labels[-1]):
         raise InvalidInput("The landing page needs a host name, not an IP address.")
     if len(labels) < 2 or labels[-1] in _PRIVATE_SUFFIXES:
         raise InvalidInput("The landing page needs a public host name such as shop.example.")
     return host
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 # --- what visitors write ---
