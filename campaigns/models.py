@@ -191,7 +191,7 @@ class Bid(models.Model):
     ad = models.ForeignKey(Ad, models.PROTECT, related_name="bids")
     amount_micros = models.BigIntegerField()
     created_at = models.DateTimeField(db_default=Now())
-    set_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+")
+    set_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
 
     class Meta:
         ordering = ["-pk"]
@@ -255,13 +255,22 @@ class Impression(models.Model):
 
 
 class Click(models.Model):
-    """One row per billed click; an impression has at most one, which makes every retry harmless."""
+    """One row per billed click; an impression has at most one, which makes every retry harmless.
+
+    visitor_hash and network_hash say where it came from, as digests, so that billing can cap clicks from one place.
+    """
 
     impression = models.OneToOneField(Impression, models.PROTECT, primary_key=True, related_name="click")
     charged_micros = models.BigIntegerField()
+    visitor_hash = models.CharField(max_length=64, blank=True)
+    network_hash = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField(db_default=Now(), db_index=True)
 
     class Meta:
+        indexes = [
+            models.Index("visitor_hash", "created_at", name="click_by_visitor", condition=~Q(visitor_hash="")),
+            models.Index("network_hash", "created_at", name="click_by_network", condition=~Q(network_hash="")),
+        ]
         constraints = [CheckConstraint(condition=Q(charged_micros__gt=0), name="click_charge_positive")]
 
 
@@ -302,7 +311,7 @@ class Transfer(models.Model):
     reverses = models.OneToOneField("self", models.PROTECT, null=True, blank=True, related_name="reversed_by")
     external_ref = models.CharField(max_length=120, null=True, blank=True, unique=True)
     note = models.CharField(max_length=200, blank=True)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True, related_name="+")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(db_default=Now(), db_index=True)
 
     class Meta:
