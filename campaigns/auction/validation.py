@@ -140,7 +140,8 @@ def clean_ad_id(text: str) -> str:
 # --- landing pages ---
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_PRIVATE_SUFFIXES = set(["localhost", "local", "localdomain", "internal", "intranet", "lan", "home", "corp", "private", "arpa", "onion"])
+_PRIVATE_SUFFIXES = {"localhost", "local", "localdomain", "internal", "intranet", "lan", "home", "corp", "private"}
+_PRIVATE_SUFFIXES |= {"arpa", "onion"}  # not private, but nothing a shopper's browser can open
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%(?:[01][0-9A-Fa-f]|7[Ff])")
 
 
@@ -164,6 +165,8 @@ def clean_landing_url(text: str) -> str:
         raise InvalidInput("The landing page must begin with https:// and a host name.")
     if "@" in parts.netloc:
         raise InvalidInput("The landing page must not hold a user name or password.")
+    if "[" in parts.netloc:
+        raise InvalidInput("The landing page needs a host name, not an IP address.")
     if port not in (None, 443):
         raise InvalidInput("The landing page must use the usual https port.")
     path = quote(parts.path, safe="/%:@!$&'()*+,;=~") or "/"
