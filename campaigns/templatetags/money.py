@@ -1,0 +1,27 @@
+"""Micros as money for people. Exact: an amount never loses its smallest part, it only gains zeros up to two decimals."""
+
+from django import template
+from django.conf import settings
+
+from campaigns.auction.candidates import format_micros
+
+register = template.Library()
+
+
+def exact_amount(micros: int) -> str:
+    """41_000_000 -> "41.00", 1_234_500_000 -> "1,234.50", 73_519_000 -> "73.519"."""
+    units, _, decimals = format_micros(micros).partition(".")
+    sign, units = ("−", units[1:]) if units.startswith("-") else ("", units)
+    return f"{sign}{int(units):,}.{decimals.ljust(2, '0')}"
+
+
+@register.filter
+def micros(value: int | None) -> str:
+    """The amount with its currency; an en dash where there is none."""
+    return "–" if value is None else f"{exact_amount(value)} {settings.CURRENCY}"
+
+
+@register.filter
+def plain_micros(value: int | None) -> str:
+    """The amount as parse_amount reads it back: what a form field holds."""
+    return "" if value is None else format_micros(value)
