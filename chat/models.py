@@ -78,11 +78,13 @@ class Turn(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="turns")
+    origin = models.CharField(max_length=4, choices=Auction.Origin, default=Auction.Origin.LIVE)
     retry_of = models.ForeignKey("self", models.SET_NULL, null=True, blank=True, related_name="retries")
     idempotency_key = models.CharField(max_length=64)
     query = models.TextField()
     profile = models.TextField(blank=True)
     status = models.CharField(max_length=11, choices=Status, default=Status.QUEUED)
+    stop_requested = models.BooleanField(default=False)  # by the visitor; the writer sees it within half a second
     error = models.CharField(max_length=300, blank=True)  # what the visitor is told
     text = models.TextField(blank=True)  # the model's own words, markers included; never shown unrendered
     segments = models.JSONField(default=list)  # [{"text": ...} | {"ad_id", "title", "first", "token"}]
@@ -130,3 +132,41 @@ class AdReport(models.Model):
 
     class Meta:
         constraints = [UniqueConstraint(fields=["turn", "ad"], name="one_report_per_ad_and_turn")]
+
+
+class TrafficRun(models.Model):
+    """One row per batch of simulated visitors, in a database marked as demo. Its plan follows from seed, wanted and days."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        COMPLETE = "complete"
+        CANCELLED = "cancelled"
+        FAILED = "failed"
+
+    class Engine(models.TextChoices):
+        LIVE = "live", "the live model"
+        SCRIPTED = "scripted", "scripted answers, without a model"
+
+    wanted = models.PositiveIntegerField()  # visitors
+    done = models.PositiveIntegerField(default=0)
+    days = models.PositiveSmallIntegerField(default=14)  # the visits lie in this many days before started_at
+    seed = models.BigIntegerField(default=1)
+    engine = models.CharField(max_length=8, choices=Engine, default=Engine.LIVE)
+    status = models.CharField(max_length=9, choices=Status, default=Status.QUEUED)
+    error = models.CharField(max_length=300, blank=True)
+    started_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.wanted} simulated visitors"
+
+    @property
+    def seconds_left(self) -> int | None:
+        """How long until the run is done, at its pace so far? None before the first visit."""
+        if not self.done:
+            return None
+        return round((self.updated_at - self.started_at).total_seconds() / self.done * (self.wanted - self.done))
