@@ -100,7 +100,8 @@ if _db["ENGINE"].endswith("sqlite3"):
     _db["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",  # a write transaction waits for its turn instead of failing half-way
         "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",  # a committed charge survives a power cut
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"  # a committed charge survives a power cut
+        "PRAGMA recursive_triggers=ON;",  # INSERT OR REPLACE is a DELETE too, and the ledger refuses those
     }
 elif _db["ENGINE"].endswith("postgresql"):
     _db["CONN_MAX_AGE"] = 0

@@ -195,7 +195,7 @@ class Bid(models.Model):
 
     class Meta:
         ordering = ["-pk"]
-        indexes = [models.Index("ad", "-id", name="bid_latest_of_ad")]
+        indexes = [models.Index(fields=["ad", "-id"], name="bid_latest_of_ad")]
         constraints = [
             CheckConstraint(condition=Q(amount_micros__range=(MIN_BID_MICROS, MAX_BID_MICROS)), name="bid_in_range"),
         ]
@@ -268,8 +268,8 @@ class Click(models.Model):
 
     class Meta:
         indexes = [
-            models.Index("visitor_hash", "created_at", name="click_by_visitor", condition=~Q(visitor_hash="")),
-            models.Index("network_hash", "created_at", name="click_by_network", condition=~Q(network_hash="")),
+            models.Index(fields=["visitor_hash", "created_at"], name="click_by_visitor", condition=~Q(visitor_hash="")),
+            models.Index(fields=["network_hash", "created_at"], name="click_by_network", condition=~Q(network_hash="")),
         ]
         constraints = [CheckConstraint(condition=Q(charged_micros__gt=0), name="click_charge_positive")]
 
