@@ -1,0 +1,101 @@
+"""Invented ads: brand and product titles, ids and bids. Knows the topics, not the seed catalogue of the shop.
+
+Brands of a split never meet: a brand is two word parts, and the held-out brands are made of parts no training brand uses.
+"""
+
+import random
+from dataclasses import dataclass
+
+from campaigns.auction.candidates import MICROS, Candidate
+from training.lab.topics import load_topics
+
+FIRST_PARTS = (
+    "Amber Ash Aspen Bay Bell Birch Blue Bolt Bram Bright Brook Cedar Clear Clover Coast Cobalt Copper Coral Crest Dale "
+    "Dawn Dell Drift Dune East Echo Elder Ember Ever Fair Fen Fern Field Flint Fox Frost Gale Glen Gold Grand Gray Green "
+    "Gull Harbor Hart Haven Hawk Hazel Heath High Hill Holly Home Honey Iron Ivy Jade Juniper Kestrel Kin Lake Lark Laurel "
+    "Leaf Light Lime Linden Lumen Lunar Maple Marsh Meadow Mill Mint Moss Moor Nest Noble North Nova Oak Oat Ocean Olive "
+    "Opal Orchard Otter Pale Park Pearl Pebble Pine Plum Pond Prime Quartz Quick Quill Rain Raven Red Reed Ridge River "
+    "Robin Rose Rowan Ruby Rush Sage Sand Sea Shade Silver Sky Slate Snow Sol South Spark Spruce Star Steel Stone Storm "
+    "Sun Swift Tall Thistle Thorn Tide Timber True Urban Vale Velvet Verde Vista Warm Wave West Wheat White Wild Willow "
+    "Wind Winter Wood Wren Zen Zephyr Ardo Belo Calo Dovi Elmi Faro Gino Hiro Ista Jovi Kalo Lumo Mira Nelo Orsa Pavo Rilo "
+    "Savo Tero Ulmo Vero Wano Yuri Zola"
+).split()
+SECOND_PARTS = (
+    "bank beam bend berry bird bloom boro bound branch bridge brook burn by cliff craft crest dale den down edge ell fall "
+    "fare fell field finch flow fold ford forge form gate glade glen grove ham haven hill hollow home house joy land lane "
+    "leaf light line link loft mark mead mere mill mont moor nest ora path peak pine point pond port press rest ridge rise "
+    "road rock root run shore side smith spring step stead stone stow stream tail ton trail tree vale view ville ward ware "
+    "water way well wick wind wing wise wood work worth yard zo lio nix tana vara lia dor mira neva sol tek rio quin via"
+).split()
+HELD_OUT_FIRST = "Crumb Gloam Jolly Vex Nimb Pumper Sled Truffle Wobble Yonder Kettler Bracken Murmur Tangle Osprey".split()
+HELD_OUT_SECOND = "ette thorpe moth kin gust lock spire bury sprig fathom gable nook tarn veil shire".split()
+ADJECTIVES = (
+    "Compact Classic Everyday Deluxe Slim Soft Smart Premium Natural Original Light Handmade Foldable Quiet Modern Large "
+    "Mini Pro Essential Travel Eco Gentle Sturdy Simple Cosy Bright"
+).split()
+OFFERS = ("Starter Kit", "Set", "Guide", "App", "Online Course", "Gift Box", "Kit", "Bundle", "Membership", "Organizer")
+
+
+@dataclass(frozen=True)
+class LabAd:
+    """A candidate and the category it was made for (None: a title that says nothing)."""
+
+    candidate: Candidate
+    category: str | None
+
+    @property
+    def marker(self) -> str:
+        """The ad as the prompt wants it written."""
+        return f"@{self.candidate.title}@[{self.candidate.ad_id}]"
+
+
+def brand(rng: random.Random, *, held_out: bool = False) -> str:
+    """A made-up brand; now and then two words."""
+    first, second = (HELD_OUT_FIRST, HELD_OUT_SECOND) if held_out else (FIRST_PARTS, SECOND_PARTS)
+    name = rng.choice(first) + rng.choice(second)
+    return f"{name} & {rng.choice(first)}" if rng.random() < 0.03 else name
+
+
+def product(rng: random.Random, category: str) -> str:
+    """What the title sells: two to four words, now and then with an adjective or a model number."""
+    entry = load_topics()[category]
+    if rng.random() < 0.15:
+        noun = f"{rng.choice(entry.keywords[:5]).title()} {rng.choice(OFFERS)}"
+    else:
+        noun = rng.choice(entry.products)
+    if rng.random() < 0.25:
+        noun = f"{rng.choice(ADJECTIVES)} {noun}"
+    if rng.random() < 0.08:
+        noun = f"{noun} {rng.choice(('X', 'S', 'Mk ', 'No. ', 'V', ''))}{rng.randint(2, 900)}"
+    return noun
+
+
+def make_ad(rng: random.Random, *, ad_id: str, category: str, brand_name: str) -> LabAd:
+    """One ad with a whole bid from 1 to 100, as in the paper's data (section 5.2.1)."""
+    title = f"{brand_name} {product(rng, category)}"
+    return LabAd(Candidate(ad_id=ad_id, title=title, bid_micros=rng.randint(1, 100) * MICROS), category)
+
+
+def make_candidates(
+    rng: random.Random, *, count: int, wanted: tuple[str, ...] = (), held_out: bool = False
+) -> list[LabAd]:
+    """A shuffled candidate list with at least one ad of each wanted category, as far as count allows.
+
+    Some brands sell several products, so that titles share their first words.
+    """
+    slugs = list(load_topics())
+    ids = rng.sample(range(1000, 10000), count)
+    brands = [brand(rng, held_out=held_out) for _ in range(max(1, round(count * rng.choice((0.3, 0.6, 1.0)))))]
+    titles: set[str] = set()
+    ads: list[LabAd] = []
+    for number in ids:
+        category = wanted[len(ads)] if len(ads) < len(wanted) else rng.choice(slugs)
+        name = brands[len(ads)] if len(ads) < len(brands) else rng.choice(brands)
+        ad = make_ad(rng, ad_id=f"Ad-{number}", category=category, brand_name=name)
+        while ad.candidate.title in titles:
+            fresh = brand(rng, held_out=held_out)
+            ad = make_ad(rng, ad_id=f"Ad-{number}", category=category, brand_name=fresh)
+        titles.add(ad.candidate.title)
+        ads.append(ad)
+    rng.shuffle(ads)
+    return ads

@@ -1,0 +1,81 @@
+"""The lab Ad-LLM's network and the loss of a batch of groups. Knows tensors, not what the tokens mean."""
+
+import torch
+from torch.nn import functional
+from transformers import DynamicCache, Qwen3Config, Qwen3ForCausalLM
+
+from training.lab.curriculum import IGNORED, Group
+
+Layers = tuple[int, int, int]  # hidden size, intermediate size, number of layers
+
+
+def new_model(*, vocabulary: int, layers: Layers, eos: int, pad: int, seed: int) -> Qwen3ForCausalLM:
+    """A fresh Qwen3 model with tied embeddings; heads of 32, half as many for keys and values."""
+    hidden, intermediate, depth = layers
+    torch.manual_seed(seed)
+    config = Qwen3Config(
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=depth,
+        num_attention_heads=hidden // 32,
+        num_key_value_heads=max(1, hidden // 64),
+        head_dim=32,
+        max_position_embeddings=8192,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=eos,
+        pad_token_id=pad,
+        dtype="float32",
+    )
+    return Qwen3ForCausalLM(config)
+
+
+def _padded(rows: list[list[int]], fill: int) -> torch.Tensor:
+    width = max(map(len, rows))
+    return torch.tensor([row + [fill] * (width - len(row)) for row in rows])  # (B, T)
+
+
+def _hidden_of_rows(model: Qwen3ForCausalLM, groups: list[Group]) -> tuple[torch.Tensor, torch.Tensor]:
+    """One branch each: prefix and branch in one row. Padding stands on the right, where causal attention never looks."""
+    rows = [group.prefix + group.branches[0].tokens for group in groups]
+    labels = [[IGNORED] * len(group.prefix) + group.branches[0].labels for group in groups]
+    hidden = model.model(input_ids=_padded(rows, 0), use_cache=False).last_hidden_state
+    return hidden, _padded(labels, IGNORED)
+
+
+def _hidden_of_branches(model: Qwen3ForCausalLM, groups: list[Group]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Many branches each: the prefix is read once, its keys and values serve every branch, and gradients flow through them."""
+    fan = len(groups[0].branches)
+    prefix = _padded([group.prefix for group in groups], 0)  # (G, P)
+    cache = model.model(input_ids=prefix, use_cache=True).past_key_values
+    shared = DynamicCache()
+    for index, layer in enumerate(cache.layers):
+        shared.update(layer.keys.repeat_interleave(fan, 0), layer.values.repeat_interleave(fan, 0), index)
+    branches = [branch for group in groups for branch in group.branches]
+    tokens = _padded([branch.tokens for branch in branches], 0)  # (G * fan, S)
+    lengths = torch.tensor([len(group.prefix) for group in groups]).repeat_interleave(fan)
+    width, span = prefix.shape[1], tokens.shape[1]
+    seen = torch.arange(width)[None, None] < lengths[:, None, None]  # (B, 1, P): the prefix without its padding
+    causal = torch.ones(span, span, dtype=torch.bool).tril()
+    mask = torch.cat([seen.expand(-1, span, -1), causal.expand(len(branches), -1, -1)], dim=2)
+    hidden = model.model(
+        input_ids=tokens,
+        past_key_values=shared,
+        attention_mask=mask[:, None],
+        position_ids=lengths[:, None] + torch.arange(span),
+        use_cache=True,
+    ).last_hidden_state
+    return hidden, _padded([branch.labels for branch in branches], IGNORED)
+
+
+def token_losses(model: Qwen3ForCausalLM, groups: list[Group]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The loss of every labelled token, whether it would be guessed right, and its place (N, 2) as (branch, position)."""
+    single = all(len(group.branches) == 1 for group in groups)
+    hidden, labels = (_hidden_of_rows if single else _hidden_of_branches)(model, groups)
+    places = (labels[:, 1:] != IGNORED).nonzero()  # a token is foretold where the one before it stands
+    wanted = labels[places[:, 0], places[:, 1] + 1]
+    logits = model.lm_head(hidden[places[:, 0], places[:, 1]]).float()
+    skipped = [len(group.prefix) if single else 0 for group in groups for _ in group.branches]
+    spots = torch.stack([places[:, 0], places[:, 1] + 1 - torch.tensor(skipped)[places[:, 0]]], dim=1)
+    return functional.cross_entropy(logits, wanted, reduction="none"), logits.argmax(-1) == wanted, spots

@@ -1,0 +1,324 @@
+"""The pre-training recipe of the lab Ad-LLM: corpus to tokenizer to weights, seeded and resumable.
+
+Copying comes first, from random titles and one record upward: a model that learns answers at once never learns to copy. A phase
+is data, so a new skill is a task of the curriculum and one more share here. Each step's batch follows from the seed and
+the step alone, so that a resumed run ends with the same weights.
+"""
+
+import json
+import os
+import random
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3ForCausalLM
+
+from training.lab.curriculum import TASKS, Group, Vocabulary
+from training.lab.network import Layers, new_model, token_losses
+from training.lab.tokenizer import sample_texts, train_tokenizer
+
+RECIPE_VERSION = 1
+MAX_WEIGHTS = 16 * 1024 * 1024  # one file; git keeps every version of it
+
+
+@dataclass(frozen=True)
+class Share:
+    """A task's part of a phase. With a threshold, counts are levels, and the next is opened when the running loss falls below."""
+
+    task: str
+    weight: float
+    counts: tuple[int, ...]
+    threshold: float | None = None
+    branches: int = 1
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps with one mixture of tasks; it ends early when it has levels and all of them are passed."""
+
+    name: str
+    steps: int
+    shares: tuple[Share, ...]
+    tokens: int = 4000  # in a step, about
+    rate: tuple[float, float] = (1.0, 1.0)  # factor of the learning rates, from first to last step
+    until_learned: bool = False
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A whole recipe."""
+
+    name: str
+    layers: Layers
+    vocabulary: int
+    texts: int
+    phases: tuple[Phase, ...]
+
+
+@dataclass
+class Progress:
+    """Where a run stands; with the weights and optimizers, all that a resumed run needs."""
+
+    phase: int = 0
+    step: int = 0  # within the phase
+    total: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    levels: dict[str, int] = field(default_factory=dict)
+    losses: dict[str, float] = field(default_factory=dict)
+
+
+COPY_LEVELS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 36, 50, 70, 100)
+SHORT, MIDDLE, LONG = (6, 8, 10, 12, 16), (16, 24, 36, 50), (30, 50, 70, 100, 100)
+READ_LEVELS = (2, 3, 4, 6, 8, 12, 16, 24, 36, 50, 70, 100)
+NAME_LEVELS = (2, 4, 8, 16, 32)
+
+FULL = Preset(
+    name="full",
+    layers=(256, 640, 5),
+    vocabulary=2304,
+    texts=3000,
+    phases=(
+        Phase("copy", 1500, (Share("copy", 1.0, COPY_LEVELS, threshold=0.12),), until_learned=True),
+        Phase(
+            "short answers",
+            1000,
+            (
+                Share("answer", 0.6, SHORT, branches=5),
+                Share("copy", 0.15, COPY_LEVELS, threshold=0.12),
+                Share("categories", 0.1, NAME_LEVELS, threshold=0.1),
+                Share("fits", 0.15, READ_LEVELS, threshold=0.25, branches=8),
+            ),
+        ),
+        Phase(
+            "long answers",
+            1200,
+            (
+                Share("answer", 0.6, LONG, branches=12),
+                Share("copy", 0.15, COPY_LEVELS, threshold=0.12),
+                Share("categories", 0.05, NAME_LEVELS, threshold=0.1),
+                Share("fits", 0.2, READ_LEVELS, threshold=0.25, branches=16),
+            ),
+            rate=(1.0, 0.02),
+        ),
+    ),
+)
+TINY = Preset(
+    name="tiny",
+    layers=(64, 128, 2),
+    vocabulary=700,
+    texts=40,
+    phases=(
+        Phase("copy", 4, (Share("copy", 1.0, (1, 2), threshold=0.12),), tokens=300, until_learned=True),
+        Phase(
+            "answers",
+            4,
+            (Share("answer", 0.7, (4,), branches=2), Share("fits", 0.3, (2, 3), threshold=0.25, branches=2)),
+            tokens=800,
+            rate=(1.0, 0.1),
+        ),
+    ),
+)
+PRESETS = {preset.name: preset for preset in (TINY, FULL)}
+
+
+def _optimizers(model: Qwen3ForCausalLM) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices, which learns about twice as fast here, and AdamW for embeddings and norms."""
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    return [
+        torch.optim.Muon(matrices, lr=0.02, momentum=0.95, weight_decay=0.01),
+        torch.optim.AdamW(others, lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0),
+    ]
+
+
+def _level_count(rng: random.Random, share: Share, level: int) -> int:
+    """Mostly the newest open level, sometimes an older one; without a threshold, any count."""
+    if share.threshold is None:
+        return rng.choice(share.counts)
+    newest = min(level, len(share.counts) - 1)
+    return share.counts[newest if rng.random() < 0.8 else rng.randint(0, newest)]
+
+
+def make_batch(*, phase: Phase, progress: Progress, vocabulary: Vocabulary, seed: int) -> tuple[Share, list[Group]]:
+    """The groups of one step, all of one task. They follow from seed, step and levels alone."""
+    rng = random.Random(f"{seed}/{phase.name}/{progress.step}")
+    share = rng.choices(phase.shares, [share.weight for share in phase.shares])[0]
+    groups: list[Group] = []
+    while not groups or sum(group.size for group in groups) < phase.tokens * 0.85:
+        count = _level_count(rng, share, progress.levels.get(share.task, 0))
+        groups.append(TASKS[share.task](rng, vocabulary, count, share.branches))
+        if count > 40:
+            break  # a long list fills a step by itself
+    return share, groups
+
+
+def _learn(model: Qwen3ForCausalLM, optimizers: list[torch.optim.Optimizer], groups: list[Group], rate: float) -> float:
+    """One step of gradient descent; returns the loss that decides about the task's next level."""
+    losses, _, places = token_losses(model, groups)
+    losses.mean().backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimizer in optimizers:
+        for settings in optimizer.param_groups:
+            settings["lr"] = settings.setdefault("base_lr", settings["lr"]) * rate
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    branches = [branch for group in groups for branch in group.branches]
+    if branches[0].decides is None:
+        return losses.mean().item()
+    deciding = torch.tensor([branch.decides for branch in branches])[places[:, 0]] == places[:, 1]
+    return losses[deciding].mean().item()
+
+
+def _note(progress: Progress, share: Share, loss: float) -> None:
+    """Update the task's running loss, and open its next level when the loss has fallen under the threshold."""
+    before = progress.losses.get(share.task, max(loss, 1.0))
+    running = progress.losses[share.task] = 0.9 * before + 0.1 * loss
+    level = progress.levels.setdefault(share.task, 0)
+    if share.threshold is not None and running < share.threshold and level < len(share.counts):
+        progress.levels[share.task] = level + 1
+        progress.losses[share.task] = max(2 * share.threshold, 0.5)
+
+
+def _learned(phase: Phase, progress: Progress) -> bool:
+    return phase.until_learned and all(progress.levels.get(s.task, 0) >= len(s.counts) for s in phase.shares)
+
+
+def _save(path: Path, content: dict[str, object]) -> None:
+    """Atomic: a run killed while it writes keeps the checkpoint before."""
+    scratch = path.with_suffix(".part")
+    torch.save(content, scratch)
+    os.replace(scratch, path)
+
+
+def _report(preset: Preset, progress: Progress, started: float, began: int) -> None:
+    """One line on stderr with what is left of the planned steps."""
+    planned = sum(phase.steps for phase in preset.phases[progress.phase :]) - progress.step
+    pace = (time.monotonic() - started) / max(1, progress.total - began)
+    state = " ".join(f"{task}@{progress.levels[task]} {loss:.3f}" for task, loss in progress.losses.items())
+    phase = preset.phases[progress.phase]
+    print(
+        f"{phase.name} {progress.step}/{phase.steps} | {state} | {progress.tokens / 1e6:.2f}M tokens "
+        f"{progress.seconds:.0f}s, {pace:.2f} s/step, ETA at most {planned * pace / 60:.0f} min",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def train(
+    *,
+    preset: Preset,
+    seed: int,
+    work: Path,
+    resume: bool,
+    stop_after: int | None = None,
+    on_step: Callable[[Progress, Qwen3ForCausalLM, Vocabulary], None] | None = None,
+) -> tuple[Qwen3ForCausalLM, PreTrainedTokenizerFast, Progress]:
+    """Run the phases. `work` keeps tokenizer and checkpoint; `stop_after` ends early after that many steps in all."""
+    work.mkdir(parents=True, exist_ok=True)
+    checkpoint = work / "checkpoint.pt"
+    if not resume:
+        checkpoint.unlink(missing_ok=True)
+    tok = train_tokenizer(sample_texts(seed, count=preset.texts), vocabulary=preset.vocabulary)
+    vocabulary = Vocabulary(tok)
+    model = new_model(
+        vocabulary=len(tok), layers=preset.layers, eos=tok.eos_token_id, pad=tok.pad_token_id, seed=seed
+    )
+    optimizers = _optimizers(model)
+    progress = Progress()
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=False)
+        model.load_state_dict(saved["model"])
+        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        progress = Progress(**saved["progress"])
+    model.train()
+    started, began = time.monotonic(), progress.total
+
+    def keep() -> None:
+        _save(
+            checkpoint,
+            {
+                "model": model.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                "progress": asdict(progress),
+            },
+        )
+
+    while progress.phase < len(preset.phases):
+        phase = preset.phases[progress.phase]
+        while progress.step < phase.steps and not _learned(phase, progress):
+            tick = time.monotonic()
+            share, groups = make_batch(phase=phase, progress=progress, vocabulary=vocabulary, seed=seed)
+            first, last = phase.rate
+            rate = (first + (last - first) * progress.step / phase.steps) * min(1.0, (progress.total + 1) / 50)
+            _note(progress, share, _learn(model, optimizers, groups, rate))
+            progress.step += 1
+            progress.total += 1
+            progress.tokens += sum(group.size for group in groups)
+            progress.seconds += time.monotonic() - tick
+            if progress.total % 20 == 0:
+                _report(preset, progress, started, began)
+            if progress.total % 100 == 0:
+                keep()
+            if on_step:
+                on_step(progress, model, vocabulary)
+            if stop_after is not None and progress.total >= stop_after:
+                keep()
+                return model, tok, progress
+        print(f"-> {phase.name} done after {progress.step} steps, {progress.seconds:.0f}s", file=sys.stderr, flush=True)
+        progress.phase += 1
+        progress.step = 0
+        keep()
+    return model, tok, progress
+
+
+def export(
+    *, model: Qwen3ForCausalLM, tok: PreTrainedTokenizerFast, out: Path, manifest: dict[str, object]
+) -> None:
+    """Write a folder that `transformers serve` and vLLM load, whole or not at all."""
+    scratch = out.with_name(out.name + ".part")
+    shutil.rmtree(scratch, ignore_errors=True)
+    model.generation_config = GenerationConfig(
+        do_sample=True,  # without it `transformers serve` ignores temperature and top-p
+        temperature=0.7,  # App. B.2.1
+        top_p=0.8,
+        top_k=20,
+        max_new_tokens=512,
+        eos_token_id=tok.eos_token_id,
+        pad_token_id=tok.pad_token_id,
+    )
+    model.save_pretrained(scratch)
+    tok.save_pretrained(scratch)
+    if (size := (scratch / "model.safetensors").stat().st_size) > MAX_WEIGHTS:
+        raise ValueError(f"the weights take {size} bytes, more than {MAX_WEIGHTS}")
+    (scratch / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    out.mkdir(parents=True, exist_ok=True)
+    for file in scratch.iterdir():
+        os.replace(file, out / file.name)
+    scratch.rmdir()
+
+
+def build(
+    *, preset: Preset, seed: int, out: Path, work: Path, resume: bool = False, threads: int | None = None, **options: object
+) -> dict[str, object]:
+    """The whole recipe: tokenizer, phases, and the finished folder at `out`. Returns the manifest written there."""
+    if threads:
+        torch.set_num_threads(threads)
+    model, tok, progress = train(preset=preset, seed=seed, work=work, resume=resume, **options)  # type: ignore[arg-type]
+    manifest: dict[str, object] = {
+        "recipe_version": RECIPE_VERSION,
+        "preset": preset.name,
+        "seed": seed,
+        "parameters": model.num_parameters(),
+        "steps": progress.total,
+        "tokens": progress.tokens,
+        "levels": progress.levels,
+    }
+    export(model=model, tok=tok, out=out, manifest=manifest)
+    return manifest
