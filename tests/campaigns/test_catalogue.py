@@ -25,7 +25,7 @@ from campaigns.auction.validation import (
 
 ROOT = Path(__file__).resolve().parents[2]
 ADVERTISERS = json.loads((ROOT / "campaigns/data/catalogue.json").read_text(encoding="utf-8"))
-PROFILES = json.loads((ROOT / "campaigns/data/profiles.json").read_text(encoding="utf-8"))
+PROFILES = json.loads((ROOT / "chat/data/profiles.json").read_text(encoding="utf-8"))
 QUESTIONS = json.loads((ROOT / "chat/data/questions.json").read_text(encoding="utf-8"))
 CAMPAIGNS = [campaign for advertiser in ADVERTISERS for campaign in advertiser["campaigns"]]
 ADS = [ad for campaign in CAMPAIGNS for ad in campaign["ads"]]
