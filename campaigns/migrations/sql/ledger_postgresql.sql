@@ -77,3 +77,29 @@ END $$;
 
 CREATE OR REPLACE TRIGGER transfer_fits_its_cause BEFORE INSERT ON campaigns_transfer
     FOR EACH ROW EXECUTE FUNCTION campaigns_check_transfer();
+
+-- 4) The paths from a click to its payer stay: an ad keeps its campaign, a campaign its advertiser, and an advertiser
+--    whose days have been counted its time zone.
+
+CREATE OR REPLACE FUNCTION campaigns_refuse_move() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '%', replace(TG_NAME, '_', ' ') USING ERRCODE = 'integrity_constraint_violation';
+END $$;
+
+CREATE OR REPLACE TRIGGER ad_keeps_its_campaign BEFORE UPDATE ON campaigns_ad
+    FOR EACH ROW WHEN (NEW.campaign_id <> OLD.campaign_id) EXECUTE FUNCTION campaigns_refuse_move();
+
+CREATE OR REPLACE TRIGGER campaign_keeps_its_advertiser BEFORE UPDATE ON campaigns_campaign
+    FOR EACH ROW WHEN (NEW.advertiser_id <> OLD.advertiser_id) EXECUTE FUNCTION campaigns_refuse_move();
+
+CREATE OR REPLACE FUNCTION campaigns_check_time_zone() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM campaigns_campaign WHERE advertiser_id = OLD.id AND day IS NOT NULL) THEN
+        RAISE EXCEPTION 'an advertiser whose days are counted keeps its time zone'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE OR REPLACE TRIGGER advertiser_keeps_its_time_zone BEFORE UPDATE ON campaigns_advertiser
+    FOR EACH ROW WHEN (NEW.time_zone <> OLD.time_zone) EXECUTE FUNCTION campaigns_check_time_zone();

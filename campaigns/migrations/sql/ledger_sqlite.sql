@@ -110,3 +110,19 @@ WHEN NEW.kind = 'credit' AND NOT EXISTS (
         AND t.amount_micros >= NEW.amount_micros
 )
 BEGIN SELECT RAISE(ABORT, 'credit does not fit its charge'); END;
+
+-- 5) The paths from a click to its payer stay: an ad keeps its campaign, a campaign its advertiser, and an advertiser
+--    whose days have been counted its time zone.
+
+CREATE TRIGGER IF NOT EXISTS ad_keeps_its_campaign BEFORE UPDATE ON campaigns_ad
+WHEN NEW.campaign_id <> OLD.campaign_id
+BEGIN SELECT RAISE(ABORT, 'an ad keeps its campaign'); END;
+
+CREATE TRIGGER IF NOT EXISTS campaign_keeps_its_advertiser BEFORE UPDATE ON campaigns_campaign
+WHEN NEW.advertiser_id <> OLD.advertiser_id
+BEGIN SELECT RAISE(ABORT, 'a campaign keeps its advertiser'); END;
+
+CREATE TRIGGER IF NOT EXISTS advertiser_keeps_its_time_zone BEFORE UPDATE ON campaigns_advertiser
+WHEN NEW.time_zone <> OLD.time_zone
+    AND EXISTS (SELECT 1 FROM campaigns_campaign WHERE advertiser_id = OLD.id AND day IS NOT NULL)
+BEGIN SELECT RAISE(ABORT, 'an advertiser whose days are counted keeps its time zone'); END;

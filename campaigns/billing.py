@@ -1,0 +1,347 @@
+"""Clicks and the ledger: the only place where money moves.
+
+A click is decided in this order, and the first reason that applies is the one recorded:
+
+1. bot, prefetch: what the request's headers say (the caller looks at them);
+2. duplicate: the link is already billed;
+3. expired: by the database's clock;
+4. invalid: the link was served to another browser;
+5. inactive: the ad, its campaign or its advertiser is not running;
+6. invalid: too many billed clicks within the hour from one browser or network;
+7. over_budget: the total budget, the daily budget or the wallet does not cover the frozen bid;
+8. otherwise billed, at the bid that stood in the prompt (Eq. 7), whatever the bid is now.
+
+Nothing partial stays: click, transfer, campaign and wallet change together or not at all. Rows are locked in one order
+everywhere: campaign, then wallet. Knows nothing of requests.
+"""
+
+import random
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db.models import Case, Count, F, Q, QuerySet, Sum, When, Window
+from django.db.models.functions import Coalesce
+
+from campaigns import tokens
+from campaigns.auction.candidates import format_micros
+from campaigns.auction.validation import MAX_BALANCE_MICROS, InvalidInput
+from campaigns.clock import database_now, local_day, simulated
+from campaigns.models import (
+    Account,
+    Ad,
+    Advertiser,
+    Auction,
+    Campaign,
+    Click,
+    Impression,
+    RejectedClick,
+    Transfer,
+)
+from campaigns.tokens import InvalidToken
+
+__all__ = ["ClickOutcome", "InvalidToken", "credit_charge", "deposit", "record_click", "statement", "withdraw"]
+
+BILLED = "billed"
+
+# Billed clicks per hour: a person compares a few offers; an office or a mobile network shares one address.
+VISITOR_LIMIT, VISITOR_AD_LIMIT = 40, 5
+NETWORK_LIMIT, NETWORK_AD_LIMIT = 200, 20
+
+ATTEMPTS = 3  # at a click that met a deadlock or a serialisation failure; nothing else is repeated
+_WORTH_REPEATING = {"40P01", "40001"}
+
+
+@dataclass(frozen=True)
+class ClickOutcome:
+    """outcome is "billed" or a RejectedClick.Reason; the visitor goes to landing_url in either case."""
+
+    outcome: str
+    landing_url: str
+    charged_micros: int
+
+
+def record_click(
+    *,
+    token: str,
+    visitor_hash: str,
+    network_hash: str = "",
+    suspicion: str | None = None,
+    at: datetime | None = None,
+) -> ClickOutcome:
+    """Records one measured click on a served link and charges it at most once, however often it is repeated.
+
+    suspicion is a reason found in the request's headers. `at` is heeded for demo auctions only. Raises InvalidToken,
+    and writes nothing, when we did not issue the token.
+    """
+    token_id = tokens.token_id(token)
+    decide = _decide_on_postgresql if connection.vendor == "postgresql" else _decide_on_sqlite
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            outcome = decide(token_id, visitor_hash, network_hash, suspicion, at)
+        except OperationalError as error:
+            state = getattr(error.__cause__, "sqlstate", None)
+            if state not in _WORTH_REPEATING or attempt == ATTEMPTS or connection.in_atomic_block:
+                raise
+            time.sleep(random.uniform(0, 0.02 * attempt))
+        else:
+            if outcome is None:
+                raise InvalidToken("never issued")
+            return outcome
+    raise AssertionError("unreachable")
+
+
+def _decide_on_postgresql(token_id, visitor_hash, network_hash, suspicion, at) -> ClickOutcome | None:
+    """One round trip; see migrations/sql/record_click_postgresql.sql."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT outcome, landing_url, charged_micros"
+            " FROM campaigns_record_click(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            [
+                token_id,
+                visitor_hash,
+                network_hash,
+                suspicion,
+                at,
+                VISITOR_LIMIT,
+                VISITOR_AD_LIMIT,
+                NETWORK_LIMIT,
+                NETWORK_AD_LIMIT,
+            ],
+        )
+        row = cursor.fetchone()
+    return row and ClickOutcome(*row)
+
+
+@transaction.atomic
+def _decide_on_sqlite(token_id, visitor_hash, network_hash, suspicion, at) -> ClickOutcome | None:
+    """The same story under SQLite's one write lock (BEGIN IMMEDIATE): what is read here cannot change before commit."""
+    impression = (
+        Impression.objects.select_related("candidate__auction", "candidate__ad__campaign__advertiser__wallet", "click")
+        .filter(token_id=token_id)
+        .first()
+    )
+    if impression is None:
+        return None
+    ad = impression.candidate.ad
+    campaign, advertiser = ad.campaign, ad.campaign.advertiser
+    price = impression.candidate.bid_micros
+    is_demo = impression.candidate.auction.origin == Auction.Origin.DEMO
+    moment = (at if is_demo else None) or database_now()
+
+    if suspicion is not None:
+        outcome = suspicion
+    elif hasattr(impression, "click"):
+        outcome = RejectedClick.Reason.DUPLICATE
+    elif moment > impression.expires_at:
+        outcome = RejectedClick.Reason.EXPIRED
+    elif impression.visitor_hash not in ("", visitor_hash):
+        outcome = RejectedClick.Reason.INVALID
+    elif (ad.status, ad.review_state, campaign.status, advertiser.status) != (
+        Ad.Status.ACTIVE,
+        Ad.Review.APPROVED,
+        Campaign.Status.ACTIVE,
+        Advertiser.Status.ACTIVE,
+    ):
+        outcome = RejectedClick.Reason.INACTIVE
+    elif _too_many(moment, ad, visitor_hash, network_hash):
+        outcome = RejectedClick.Reason.INVALID
+    elif not _can_pay(campaign, moment, price):
+        outcome = RejectedClick.Reason.OVER_BUDGET
+    else:
+        outcome = BILLED
+
+    if outcome != BILLED:
+        RejectedClick.objects.create(impression=impression, reason=outcome, created_at=moment)
+        return ClickOutcome(str(outcome), ad.landing_url, 0)
+
+    click = Click.objects.create(
+        impression=impression,
+        charged_micros=price,
+        visitor_hash=visitor_hash,
+        network_hash=network_hash,
+        created_at=moment,
+    )
+    Transfer.objects.create(
+        kind=Transfer.Kind.CHARGE,
+        debit=advertiser.wallet,
+        credit=platform_account(Account.Kind.REVENUE),
+        amount_micros=price,
+        click=click,
+        created_at=moment,
+    )
+    today = local_day(moment, advertiser.time_zone)
+    campaign.spent_micros += price
+    if campaign.day is None or campaign.day < today:
+        campaign.day, campaign.day_spent_micros = today, price
+    elif campaign.day == today:
+        campaign.day_spent_micros += price
+    campaign.save(update_fields=["spent_micros", "day", "day_spent_micros"])
+    _move(advertiser.wallet, -price)
+    return ClickOutcome(BILLED, ad.landing_url, price)
+
+
+def _too_many(moment: datetime, ad: Ad, visitor_hash: str, network_hash: str) -> bool:
+    last_hour = Click.objects.filter(created_at__gt=moment - timedelta(hours=1), created_at__lte=moment)
+    for place, limit, ad_limit in (
+        (Q(visitor_hash=visitor_hash) & ~Q(visitor_hash=""), VISITOR_LIMIT, VISITOR_AD_LIMIT),
+        (Q(network_hash=network_hash) & ~Q(network_hash=""), NETWORK_LIMIT, NETWORK_AD_LIMIT),
+    ):
+        counts = last_hour.filter(place).aggregate(
+            all=Count("pk"), on_this_ad=Count("pk", filter=Q(impression__candidate__ad=ad))
+        )
+        if counts["all"] >= limit or counts["on_this_ad"] >= ad_limit:
+            return True
+    return False
+
+
+def _can_pay(campaign: Campaign, moment: datetime, price: int) -> bool:
+    wallet = getattr(campaign.advertiser, "wallet", None)
+    time_zone = campaign.advertiser.time_zone
+    today = local_day(moment, time_zone)
+    if campaign.day is None or campaign.day < today:
+        spent_today = 0
+    elif campaign.day == today:
+        spent_today = campaign.day_spent_micros
+    else:  # midnight passed while this click waited: its own day is over and must be counted afresh
+        midnight = datetime(today.year, today.month, today.day, tzinfo=ZoneInfo(time_zone))
+        tomorrow = midnight + timedelta(days=1)  # wall-clock arithmetic: right on a day of 23 or 25 hours, too
+        spent_today = Click.objects.filter(
+            impression__candidate__ad__campaign=campaign, created_at__gte=midnight, created_at__lt=tomorrow
+        ).aggregate(sum=Coalesce(Sum("charged_micros"), 0))["sum"]
+    return (
+        wallet is not None
+        and wallet.balance_micros >= price
+        and campaign.spent_micros + price <= campaign.total_budget_micros
+        and spent_today + price <= campaign.daily_budget_micros
+    )
+
+
+def deposit(
+    *,
+    advertiser: Advertiser,
+    amount_micros: int,
+    external_ref: str,
+    note: str = "",
+    created_by=None,
+    at: datetime | None = None,
+) -> Transfer:
+    """Fills the wallet, once per external_ref: the payment's own reference. Repeating it returns the first transfer."""
+    wallet, _ = Account.objects.get_or_create(kind=Account.Kind.WALLET, advertiser=advertiser)
+    return _pay(
+        kind=Transfer.Kind.DEPOSIT,
+        debit=platform_account(Account.Kind.CLEARING),
+        credit=wallet,
+        amount_micros=amount_micros,
+        external_ref=external_ref,
+        note=note,
+        created_by=created_by,
+        at=at,
+    )
+
+
+def withdraw(
+    *, advertiser: Advertiser, amount_micros: int, external_ref: str, note: str = "", created_by=None
+) -> Transfer:
+    """Pays money back out of the wallet, once per external_ref."""
+    return _pay(
+        kind=Transfer.Kind.WITHDRAWAL,
+        debit=Account.objects.get(advertiser=advertiser),
+        credit=platform_account(Account.Kind.CLEARING),
+        amount_micros=amount_micros,
+        external_ref=external_ref,
+        note=note,
+        created_by=created_by,
+    )
+
+
+def _pay(*, kind, debit: Account, credit: Account, amount_micros: int, external_ref: str, note, created_by, at=None):
+    if type(amount_micros) is not int or not 1 <= amount_micros <= MAX_BALANCE_MICROS:
+        raise InvalidInput(f"The amount is between {format_micros(1)} and {format_micros(MAX_BALANCE_MICROS)}.")
+    if not external_ref:
+        raise InvalidInput("Name the payment's reference, so that it is booked only once.")
+    moment = {"created_at": at} if simulated(at) else {}
+    facts = {"kind": kind, "debit_id": debit.pk, "credit_id": credit.pk, "amount_micros": amount_micros}
+    try:
+        with transaction.atomic():
+            transfer = Transfer.objects.create(
+                external_ref=external_ref, note=note, created_by=created_by, **facts, **moment
+            )
+            for account, change in ((debit, -amount_micros), (credit, amount_micros)):
+                if account.kind == Account.Kind.WALLET:
+                    _move(account, change)
+            return transfer
+    except IntegrityError:
+        first = Transfer.objects.filter(external_ref=external_ref).first()
+        if first is None:
+            raise
+        if any(getattr(first, name) != value for name, value in facts.items()):
+            raise InvalidInput(f"Reference {external_ref} is already booked for another payment.") from None
+        return first
+
+
+def credit_charge(*, charge: Transfer, amount_micros: int | None = None, note: str = "", created_by=None) -> Transfer:
+    """Gives a charge back, whole or in part, at most once; the charge itself stays in the books.
+
+    The wallet gets the money and the campaign its total budget back. The daily budget does not come back: that day was
+    used, and a day's spend must stay the sum of its charges.
+    """
+    amount_micros = charge.amount_micros if amount_micros is None else amount_micros
+    if charge.kind != Transfer.Kind.CHARGE:
+        raise InvalidInput("Only a charge can be credited.")
+    if type(amount_micros) is not int or not 1 <= amount_micros <= charge.amount_micros:
+        raise InvalidInput(f"A credit is between {format_micros(1)} and the charge, {format_micros(charge.amount_micros)}.")
+    try:
+        with transaction.atomic():
+            credit = Transfer.objects.create(
+                kind=Transfer.Kind.CREDIT,
+                debit_id=charge.credit_id,
+                credit_id=charge.debit_id,
+                amount_micros=amount_micros,
+                reverses=charge,
+                note=note,
+                created_by=created_by,
+            )
+            Campaign.objects.filter(ads__candidacies__impression__click=charge.click_id).update(
+                spent_micros=F("spent_micros") - amount_micros
+            )
+            _move(charge.debit, amount_micros)
+            return credit
+    except IntegrityError:
+        if Transfer.objects.filter(reverses=charge).exists():
+            raise InvalidInput("This charge was already credited.") from None
+        raise
+
+
+def _move(wallet: Account, change: int) -> None:
+    """Changes a wallet's balance by a transfer just written in the same transaction; refuses to leave its range."""
+    moved = Account.objects.filter(
+        pk=wallet.pk, balance_micros__gte=-change, balance_micros__lte=MAX_BALANCE_MICROS - max(change, 0)
+    ).update(balance_micros=F("balance_micros") + change)
+    if not moved:
+        raise InvalidInput(
+            "There is not enough money in the wallet."
+            if change < 0
+            else f"A wallet holds at most {format_micros(MAX_BALANCE_MICROS)}."
+        )
+
+
+def statement(*, advertiser: Advertiser) -> QuerySet[Transfer]:
+    """The wallet's transfers, oldest first, each with change_micros and the balance_micros after it."""
+    return (
+        Transfer.objects.filter(Q(debit__advertiser=advertiser) | Q(credit__advertiser=advertiser))
+        .annotate(
+            change_micros=Case(
+                When(credit__advertiser=advertiser, then=F("amount_micros")), default=-F("amount_micros")
+            )
+        )
+        .annotate(balance_micros=Window(Sum("change_micros"), order_by=["created_at", "pk"]))
+        .order_by("created_at", "pk")
+    )
+
+
+def platform_account(kind: str) -> Account:
+    """Clearing (the outside world) or revenue; the migrations opened both."""
+    return Account.objects.get_or_create(kind=kind)[0]
