@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from django.db import IntegrityError, OperationalError, connection, transaction
-from django.db.models import Case, Count, F, Q, QuerySet, Sum, When, Window
+from django.db.models import Count, F, Q, Sum
 from django.db.models.functions import Coalesce
 
 from campaigns import tokens
@@ -42,7 +42,7 @@ from campaigns.models import (
 )
 from campaigns.tokens import InvalidToken
 
-__all__ = ["ClickOutcome", "InvalidToken", "credit_charge", "deposit", "record_click", "statement", "withdraw"]
+__all__ = ["ClickOutcome", "InvalidToken", "credit_charge", "deposit", "record_click", "withdraw"]
 
 BILLED = "billed"
 
@@ -292,7 +292,9 @@ def credit_charge(*, charge: Transfer, amount_micros: int | None = None, note: s
     if charge.kind != Transfer.Kind.CHARGE:
         raise InvalidInput("Only a charge can be credited.")
     if type(amount_micros) is not int or not 1 <= amount_micros <= charge.amount_micros:
-        raise InvalidInput(f"A credit is between {format_micros(1)} and the charge, {format_micros(charge.amount_micros)}.")
+        raise InvalidInput(
+            f"A credit is at least {format_micros(1)} and at most {format_micros(charge.amount_micros)}."
+        )
     try:
         with transaction.atomic():
             credit = Transfer.objects.create(
@@ -326,20 +328,6 @@ def _move(wallet: Account, change: int) -> None:
             if change < 0
             else f"A wallet holds at most {format_micros(MAX_BALANCE_MICROS)}."
         )
-
-
-def statement(*, advertiser: Advertiser) -> QuerySet[Transfer]:
-    """The wallet's transfers, oldest first, each with change_micros and the balance_micros after it."""
-    return (
-        Transfer.objects.filter(Q(debit__advertiser=advertiser) | Q(credit__advertiser=advertiser))
-        .annotate(
-            change_micros=Case(
-                When(credit__advertiser=advertiser, then=F("amount_micros")), default=-F("amount_micros")
-            )
-        )
-        .annotate(balance_micros=Window(Sum("change_micros"), order_by=["created_at", "pk"]))
-        .order_by("created_at", "pk")
-    )
 
 
 def platform_account(kind: str) -> Account:

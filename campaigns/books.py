@@ -148,8 +148,9 @@ INVARIANTS = [
         "I11",
         "all wallets together hold deposits less withdrawals less revenue",
         """
-        WITH wallets AS (SELECT coalesce(sum(balance_micros), 0) AS micros FROM campaigns_account WHERE kind = 'wallet'),
-        flows AS (
+        WITH wallets AS (
+            SELECT coalesce(sum(balance_micros), 0) AS micros FROM campaigns_account WHERE kind = 'wallet'
+        ), flows AS (
             SELECT coalesce(sum(CASE WHEN kind IN ('deposit', 'credit') THEN amount_micros ELSE -amount_micros END), 0)
                 AS micros
             FROM campaigns_transfer

@@ -1,7 +1,7 @@
 """What was offered to the Ad-LLM and what was shown: auctions with their frozen bids, and impressions.
 
-Nothing here charges anybody. Eligibility is decided when the auction opens and is only a promise to try: whether a click
-can be paid is decided at the click (billing.py).
+Nothing here charges anybody. Eligibility is decided when the auction opens and is only a promise to try: whether a
+click can be paid is decided at the click (billing.py).
 """
 
 import re
@@ -131,10 +131,11 @@ def select_candidates(ads: list, *, query: str) -> list:
     return sorted(ads, key=attrgetter("public_id"))
 
 
-_TOO_COMMON = frozenset(
-    "and any are best can for from get good have how into like more need not our out some than that the their them "
-    "they this want was what when where which who why will with you your".split()
-)
+_COMMON_WORDS = """
+    and any are best can for from get good have how into like more need not our out some than that the their them they
+    this want was what when where which who why will with you your
+"""
+_TOO_COMMON = frozenset(_COMMON_WORDS.split())
 
 
 def words(text: str) -> frozenset[str]:

@@ -57,13 +57,17 @@ def make_ad(
     return ad
 
 
-def acme(*, bid: int = 5_000_000, wallet: int = MUCH, total: int = MUCH, daily: int = MUCH, time_zone: str = "UTC") -> Ad:
+def acme(
+    *, bid: int = 5_000_000, wallet: int = MUCH, total: int = MUCH, daily: int = MUCH, time_zone: str = "UTC"
+) -> Ad:
     """Acme's ad for a mug, ready to be shown and paid for."""
     campaign = make_campaign(make_advertiser("Acme", wallet=wallet, time_zone=time_zone), total=total, daily=daily)
     return make_ad(campaign, title="Acme Mug", bid=bid, description="A mug for coffee and tea.")
 
 
-def zenith(*, bid: int = 3_000_000, wallet: int = MUCH, total: int = MUCH, daily: int = MUCH, time_zone: str = "UTC") -> Ad:
+def zenith(
+    *, bid: int = 3_000_000, wallet: int = MUCH, total: int = MUCH, daily: int = MUCH, time_zone: str = "UTC"
+) -> Ad:
     """Zenith's ad for running shoes."""
     campaign = make_campaign(make_advertiser("Zenith", wallet=wallet, time_zone=time_zone), total=total, daily=daily)
     return make_ad(
