@@ -37,6 +37,7 @@ AD_LLM_CONCURRENCY = env.int("AD_LLM_CONCURRENCY", 16)  # generations at a time;
 MAX_CANDIDATES = env.int("MAX_CANDIDATES", 100)  # ads in one prompt (the paper's number)
 MAX_ADS_PER_ANSWER = env.int("MAX_ADS_PER_ANSWER", 5)
 LINK_LIFETIME_HOURS = env.int("LINK_LIFETIME_HOURS", 24)
+QUESTIONS_PER_MINUTE = env.int("QUESTIONS_PER_MINUTE", 20)  # of one visitor on the chat page
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -167,10 +168,10 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
-    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.LimitOffsetPagination",
-    "PAGE_SIZE": 50,
+    "DEFAULT_PARSER_CLASSES": ["auction_site.rest.StrictJSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "auction_site.rest.Pages",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_THROTTLE_RATES": {"turns": env.str("TURNS_THROTTLE", "30/min")},
+    "DEFAULT_THROTTLE_RATES": {"turns": env.str("TURNS_THROTTLE", "30/min"), "login": "20/min"},
     "NUM_PROXIES": TRUSTED_PROXY_COUNT,
 }
 SPECTACULAR_SETTINGS = {
