@@ -75,7 +75,9 @@ def token_losses(model: Qwen3ForCausalLM, groups: list[Group]) -> tuple[torch.Te
     hidden, labels = (_hidden_of_rows if single else _hidden_of_branches)(model, groups)
     places = (labels[:, 1:] != IGNORED).nonzero()  # a token is foretold where the one before it stands
     wanted = labels[places[:, 0], places[:, 1] + 1]
-    logits = model.lm_head(hidden[places[:, 0], places[:, 1]]).float()
+    flat = places[:, 0] * hidden.shape[1] + places[:, 1]
+    # index_select, because the gradient of hidden[rows, columns] is slow on a CPU
+    logits = model.lm_head(hidden.reshape(-1, hidden.shape[2]).index_select(0, flat))
     skipped = [len(group.prefix) if single else 0 for group in groups for _ in group.branches]
     spots = torch.stack([places[:, 0], places[:, 1] + 1 - torch.tensor(skipped)[places[:, 0]]], dim=1)
     return functional.cross_entropy(logits, wanted, reduction="none"), logits.argmax(-1) == wanted, spots

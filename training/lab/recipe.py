@@ -19,6 +19,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from training.lab.curriculum import TASKS, Group, Vocabulary
+from training.lab.muon import Muon
 from training.lab.network import Layers, new_model, token_losses
 from training.lab.tokenizer import sample_texts, train_tokenizer
 
@@ -132,7 +133,7 @@ def _optimizers(model: Qwen3ForCausalLM) -> list[torch.optim.Optimizer]:
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
     return [
-        torch.optim.Muon(matrices, lr=0.02, momentum=0.95, weight_decay=0.01),
+        Muon(matrices, lr=0.02),
         torch.optim.AdamW(others, lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
@@ -153,8 +154,6 @@ def make_batch(*, phase: Phase, progress: Progress, vocabulary: Vocabulary, seed
     while not groups or sum(group.size for group in groups) < phase.tokens * 0.85:
         count = _level_count(rng, share, progress.levels.get(share.task, 0))
         groups.append(TASKS[share.task](rng, vocabulary, count, share.branches))
-        if count > 40:
-            break  # a long list fills a step by itself
     return share, groups
 
 
