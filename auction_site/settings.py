@@ -1,6 +1,6 @@
 """Every setting, read strictly from the environment. The defaults run on one machine without any server.
 
-docs/configuration.md lists the variables. Nothing here guesses: a value that makes no sense stops the start with one line.
+docs/configuration.md lists the variables. Nothing here guesses: a value that makes no sense stops the start.
 """
 
 import sys
@@ -111,7 +111,7 @@ elif _db["ENGINE"].endswith("postgresql"):
         "options": "-c statement_timeout=15000 -c lock_timeout=5000",
     }
 else:
-    raise ImproperlyConfigured("DATABASE_URL must be sqlite:///... or postgres://...: the ledger is proved on these two.")
+    raise ImproperlyConfigured("DATABASE_URL must be sqlite:///... or postgres://...: the ledger is proved on both.")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Cache: Redis when there is one, else the database (shared by all processes).
@@ -176,9 +176,14 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "LLM-Auction API",
-    "DESCRIPTION": "Ask the Ad-LLM, read ads, bids and reports. Money is in micros: one millionth of the currency unit.",
+    "DESCRIPTION": "Ask the Ad-LLM, read ads, bids and reports. Money is in micros: millionths of the currency unit.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {
+        "AdvertiserStatus": "campaigns.models.Advertiser.Status",
+        "AdStatus": "campaigns.models.Ad.Status",
+        "TurnStatus": "chat.models.Turn.Status",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }

@@ -70,6 +70,7 @@ def start_model_server(processes: Processes) -> None:
             "Or name another model server: AD_LLM_BASE_URL=http://... AD_LLM_MODEL=... make demo",
             2,
         )
+    print("Starting the model server", flush=True)
     port = free_port(8001)
     processes.start(
         "model server",
@@ -100,7 +101,6 @@ def demo(processes: Processes) -> None:
     run_alone()
     os.environ |= {"DEMO": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
     if "AD_LLM_BASE_URL" not in os.environ:
-        print("Starting the model server", flush=True)
         start_model_server(processes)  # it loads while the rest is made ready
     printed = {}
     for title, command in PREPARE.items():
