@@ -178,7 +178,7 @@ INVARIANTS = [
 # What differs between the two databases: how a moment becomes an advertiser's date, and where triggers are listed.
 _LOCAL_DAY = {
     "postgresql": "(c.created_at AT TIME ZONE c.time_zone)::date",
-    "sqlite": "django_datetime_cast_date(c.created_at, 'UTC', c.time_zone)",
+    "sqlite": "django_datetime_cast_date(c.created_at, c.time_zone, 'UTC')",
 }
 _TRIGGERS = {
     "postgresql": "SELECT tgname::text FROM pg_trigger WHERE tgenabled IN ('O', 'A')",
