@@ -135,7 +135,7 @@ class AdReport(models.Model):
 
 
 class TrafficRun(models.Model):
-    """One row per batch of simulated visitors, in a database marked as demo. Its plan follows from seed, wanted and days."""
+    """One row per batch of simulated visitors, for a demo database. The plan follows from seed, wanted and days."""
 
     class Status(models.TextChoices):
         QUEUED = "queued"

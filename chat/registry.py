@@ -1,0 +1,99 @@
+"""Which Ad-LLM answers: the versions that may, the one that does, and the engine that speaks to it.
+
+Knows nothing of questions or ads. The API key comes from the settings alone and is never stored.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from chat.adllm.engine import Engine
+from chat.adllm.openai_engine import OpenAIEngine
+from chat.models import ModelVersion
+
+BUILTIN_NAME = "lab-base (built in)"
+
+
+def live() -> ModelVersion:
+    """The version that answers now.
+
+    While it is one that follows the settings, a changed AD_LLM_BASE_URL or AD_LLM_MODEL makes a new version and
+    promotes it. A version somebody registered and promoted stays until somebody promotes another.
+    """
+    version = ModelVersion.objects.filter(is_live=True).first()
+    if version and version.source == ModelVersion.Source.REGISTERED:
+        return version
+    wanted = settings.AD_LLM_BASE_URL, settings.AD_LLM_MODEL
+    if version and (version.base_url, version.model) == wanted:
+        return version
+    try:
+        version = register(base_url=wanted[0], model=wanted[1], source=ModelVersion.Source.SETTINGS)
+        return promote(version)
+    except IntegrityError:  # another process did the same at the same moment
+        return ModelVersion.objects.get(is_live=True)
+
+
+def register(
+    *,
+    base_url: str,
+    model: str,
+    name: str = "",
+    source: str = ModelVersion.Source.REGISTERED,
+) -> ModelVersion:
+    """The version for this model at this address, made if there is none; its name is the model path's last part.
+
+    The built-in model is the same wherever it is served: its row follows the address.
+    """
+    is_builtin = _is_lab_folder(model)
+    known = ModelVersion.objects.filter(model=model)
+    known = known.filter(is_builtin=True) if is_builtin else known.filter(base_url=base_url)
+    if version := known.first():
+        if version.base_url != base_url:
+            version.base_url = base_url
+            version.save(update_fields=["base_url"])
+        return version
+    with transaction.atomic():
+        return ModelVersion.objects.create(
+            name=_unused(name or (BUILTIN_NAME if is_builtin else _last_part(model))),
+            base_url=base_url,
+            model=model,
+            source=source,
+            is_builtin=is_builtin,
+        )
+
+
+def promote(version: ModelVersion) -> ModelVersion:
+    """Make this version the live one; the next question goes to it. Rolling back is promoting the one before."""
+    with transaction.atomic():
+        ModelVersion.objects.filter(is_live=True).exclude(pk=version.pk).update(is_live=False)
+        ModelVersion.objects.filter(pk=version.pk).update(is_live=True)
+    version.is_live = True
+    return version
+
+
+def engine_for(version: ModelVersion) -> Engine:
+    """The engine that speaks to this version's endpoint."""
+    return _engine(version.base_url, version.model, settings.AD_LLM_API_KEY)
+
+
+@lru_cache(maxsize=8)
+def _engine(base_url: str, model: str, api_key: str) -> Engine:
+    """Kept, because an engine remembers what its server does not understand."""
+    return OpenAIEngine(base_url=base_url, model=model, api_key=api_key)
+
+
+def _is_lab_folder(model: str) -> bool:
+    return Path(model).resolve() == settings.LAB_MODEL_DIR.resolve()
+
+
+def _last_part(model: str) -> str:
+    return model.rstrip("/").rpartition("/")[2][:70] or "unnamed"
+
+
+def _unused(name: str) -> str:
+    """The name itself, or with the next free number: two endpoints may serve models of one name."""
+    taken = set(ModelVersion.objects.filter(name__startswith=name).values_list("name", flat=True))
+    numbered = (f"{name} {number}" for number in range(2, len(taken) + 3))
+    return next(candidate for candidate in (name, *numbered) if candidate not in taken)
