@@ -5,6 +5,7 @@ click can be paid is decided at the click (billing.py).
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -179,8 +180,16 @@ def record_impression(
 
 def served_ads(auction_id: UUID) -> list[ServedAd]:
     """What one answer showed, in order: a page that is loaded again needs its links again."""
-    shown = _candidates().filter(auction=auction_id, impression__isnull=False).select_related("impression")
-    return [_served(candidate, candidate.impression) for candidate in shown.order_by("impression__position", "pk")]
+    return served_ads_of([auction_id]).get(auction_id, [])
+
+
+def served_ads_of(auction_ids: Iterable[UUID]) -> dict[UUID, list[ServedAd]]:
+    """The same for all answers of a conversation in one query; an answer without ads is left out."""
+    shown = _candidates().filter(auction__in=list(auction_ids), impression__isnull=False).select_related("impression")
+    served: dict[UUID, list[ServedAd]] = {}
+    for candidate in shown.order_by("impression__position", "pk"):
+        served.setdefault(candidate.auction_id, []).append(_served(candidate, candidate.impression))
+    return served
 
 
 def _candidates():

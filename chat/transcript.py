@@ -4,7 +4,7 @@ Everything here belongs to one visitor: what is another's does not exist (404). 
 must never hold one.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid5
 
@@ -14,7 +14,7 @@ from django.template.loader import render_to_string
 from django.utils.html import escape
 
 from campaigns.auction.categories import CATEGORIES
-from campaigns.serving import ServedAd, served_ads
+from campaigns.serving import ServedAd, served_ads_of
 from chat.adllm.markup import AdMention, Segment
 from chat.adllm.rendering import render
 from chat.models import Conversation, HiddenAd, Turn
@@ -63,7 +63,7 @@ def visitors_turn(*, turn_id: UUID, visitor: str) -> Turn:
     """The turn, if this visitor asked it. A browser without a visitor cookie has asked nothing."""
     if not visitor:
         raise Http404
-    turns = Turn.objects.select_related("conversation", "model_version", "auction")
+    turns = Turn.objects.select_related("conversation", "model_version")
     return get_object_or_404(turns, pk=turn_id, conversation__visitor_hash=visitor)
 
 
@@ -83,20 +83,16 @@ def hidden_ad_ids(*, visitor: str) -> set[str]:
 
 def conversation_turns(*, conversation: Conversation, chosen: str = "") -> list[ShownTurn]:
     """The questions in order, each with its newest answer, or with the one whose id is `chosen`."""
-    turns = list(conversation.turns.select_related("conversation", "model_version", "auction"))
-    hidden = hidden_ad_ids(visitor=conversation.visitor_hash)
-    shown = []
-    for siblings in _siblings(turns).values():
-        turn = next((turn for turn in siblings if str(turn.pk) == chosen), siblings[-1])
-        shown.append(_shown(turn, siblings=siblings, hidden=hidden))
-    return shown
+    families = _siblings(list(conversation.turns.select_related("conversation", "model_version"))).values()
+    turns = [next((turn for turn in family if str(turn.pk) == chosen), family[-1]) for family in families]
+    return _shown(turns, families=families, visitor=conversation.visitor_hash)
 
 
 def shown_turn(turn: Turn) -> ShownTurn:
     """One turn as its conversation shows it."""
-    families = _siblings(list(turn.conversation.turns.only("retry_of_id", "conversation_id", "created_at")))
-    siblings = next(family for family in families.values() if turn in family)
-    return _shown(turn, siblings=siblings, hidden=hidden_ad_ids(visitor=turn.conversation.visitor_hash))
+    families = _siblings(list(turn.conversation.turns.only("retry_of_id", "conversation_id", "created_at"))).values()
+    family = next(family for family in families if turn in family)
+    return _shown([turn], families=[family], visitor=turn.conversation.visitor_hash)[0]
 
 
 def answer_html(
@@ -117,22 +113,28 @@ def answer_html(
     return render(segments, link=link)
 
 
-def _shown(turn: Turn, *, siblings: Sequence[Turn], hidden: set[str]) -> ShownTurn:
-    served = served_ads(turn.auction_id) if turn.auction_id else []
-    served = [replace(ad, category=CATEGORIES.get(ad.category, ad.category)) for ad in served]
-    final = turn.status in Turn.FINAL
-    return ShownTurn(
-        turn=turn,
-        body=answer_html(
-            turn_segments(turn),
-            served={ad.ad_id: ad for ad in served},
-            hidden=hidden,
-            turn_id=turn.pk if final else None,
-        ),
-        ads=tuple(ad for ad in served if ad.ad_id not in hidden),
-        hidden_ads=tuple(ad for ad in served if ad.ad_id in hidden),
-        siblings=tuple(sibling.pk for sibling in siblings),
-    )
+def _shown(turns: Sequence[Turn], *, families: Iterable[Sequence[Turn]], visitor: str) -> list[ShownTurn]:
+    hidden = hidden_ad_ids(visitor=visitor)
+    served_of = served_ads_of(turn.auction_id for turn in turns if turn.auction_id)
+    shown = []
+    for turn, family in zip(turns, families, strict=True):
+        served = [_with_category_name(ad) for ad in served_of.get(turn.auction_id, [])]
+        menus_of = turn.pk if turn.status in Turn.FINAL else None
+        links = {ad.ad_id: ad for ad in served}
+        shown.append(
+            ShownTurn(
+                turn=turn,
+                body=answer_html(turn_segments(turn), served=links, hidden=hidden, turn_id=menus_of),
+                ads=tuple(ad for ad in served if ad.ad_id not in hidden),
+                hidden_ads=tuple(ad for ad in served if ad.ad_id in hidden),
+                siblings=tuple(sibling.pk for sibling in family),
+            )
+        )
+    return shown
+
+
+def _with_category_name(ad: ServedAd) -> ServedAd:
+    return replace(ad, category=CATEGORIES.get(ad.category, ad.category))
 
 
 def _siblings(turns: Sequence[Turn]) -> dict[UUID, list[Turn]]:
