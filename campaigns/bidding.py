@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def set_bid(*, ad: Ad, amount_micros: int, set_by=None, at: datetime | None = None) -> Bid:
-    """Appends a bid: the next auction sees it, answers already given keep the old one. The same amount again is no news."""
+    """Appends a bid, for the next auctions; answers already given keep the old one. The same one again is no news."""
     _check_range(amount_micros, MIN_BID_MICROS, MAX_BID_MICROS, "A bid")
     current = ad.bids.first()
     if current and current.amount_micros == amount_micros:

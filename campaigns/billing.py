@@ -293,7 +293,7 @@ def credit_charge(*, charge: Transfer, amount_micros: int | None = None, note: s
         raise InvalidInput("Only a charge can be credited.")
     if type(amount_micros) is not int or not 1 <= amount_micros <= charge.amount_micros:
         raise InvalidInput(
-            f"A credit is at least {format_micros(1)} and at most {format_micros(charge.amount_micros)}."
+            f"The credit is between {format_micros(1)} and {format_micros(charge.amount_micros)}."
         )
     try:
         with transaction.atomic():

@@ -4,6 +4,7 @@ What the request's headers tell is looked at here; everything that decides about
 visitor is sent to comes from the database alone.
 """
 
+import re
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 
@@ -19,38 +20,14 @@ from campaigns.models import RejectedClick
 RETRY_AFTER = 5  # seconds
 REDIRECT_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
 
-# Robots that say so in their user agent: crawlers, link previews, monitors. HTTP libraries and headless browsers are not
-# listed: an application that shows our answers may follow a link for its user, and billing's limits hold for it too.
-ROBOTS = (
-    "bot",
-    "crawl",
-    "spider",
-    "slurp",
-    "facebookexternalhit",
-    "facebookcatalog",
-    "whatsapp",
-    "embedly",
-    "linkpreview",
-    "link preview",
-    "skypeuripreview",
-    "bingpreview",
-    "google-read-aloud",
-    "google-safety",
-    "mediapartners-google",
-    "feedfetcher",
-    "chrome-lighthouse",
-    "pingdom",
-    "uptime",
-    "statuscake",
-    "site24x7",
-    "archive.org",
-    "wayback",
-    "scrapy",
-    "nutch",
-    "zgrab",
-    "masscan",
-    "nikto",
-    "sqlmap",
+# Robots that say so in their user agent: crawlers, link previews, monitors. HTTP libraries and headless browsers are
+# not listed: an application that shows our answers may follow a link for its user, and billing's limits hold there too.
+ROBOTS = re.compile(
+    r"(?<!cu)bot"  # Cubot is a telephone
+    r"|crawl|spider|slurp|scrapy|nutch|archive\.org|wayback|feedfetcher|mediapartners-google|google-(read-aloud|safety)"
+    r"|facebookexternalhit|facebookcatalog|whatsapp|embedly|link ?preview|skypeuripreview|bingpreview"
+    r"|chrome-lighthouse|pingdom|uptime|statuscake|site24x7|zgrab|masscan|nikto|sqlmap",
+    re.IGNORECASE,
 )
 
 
@@ -80,9 +57,8 @@ def click(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def suspicion(method: str, headers: Mapping[str, str]) -> str | None:
-    """Why this request is no person's click, if its method or headers say so. Header names are looked up in lower case."""
-    agent = headers.get("user-agent", "").lower()
-    if any(robot in agent for robot in ROBOTS):
+    """Why this request is no person's click, if its method or headers say so. Header names are read in lower case."""
+    if ROBOTS.search(headers.get("user-agent", "")):
         return RejectedClick.Reason.BOT.value
     if method == "HEAD":
         return RejectedClick.Reason.PREFETCH.value
@@ -113,6 +89,7 @@ def network_hash(address: str) -> str:
         ip = ip_address(address)
     except ValueError:
         return ""
+    ip = getattr(ip, "ipv4_mapped", None) or ip
     if not ip.is_global:
         return ""
     network = ip_network(f"{ip}/{24 if ip.version == 4 else 48}", strict=False)

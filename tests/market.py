@@ -106,4 +106,5 @@ def click(token: str, *, visitor: str = ALICE, **options) -> ClickOutcome:
 
 def check() -> None:
     """The books hold: every invariant of the ledger, over everything that is in the database."""
-    assert check_books() == []
+    violations = check_books()
+    assert not violations, "\n".join(violations)
