@@ -36,7 +36,7 @@ from campaigns.auction.candidates import Candidate
 MAX_TITLE = 120  # characters between the two at signs; the market allows 80, a decomposed accent takes two
 MAX_ID = 32
 MAX_HELD = MAX_TITLE + MAX_ID + 5  # the most that is ever held back: `@` title `@ [` id
-MAX_SIGNS = 4096
+MAX_SIGNS = 2500
 
 
 @dataclass(frozen=True)
