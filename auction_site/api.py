@@ -24,7 +24,7 @@ urlpatterns = [
     path("schema/", SpectacularAPIView.as_view(permission_classes=[AllowAny]), name="schema"),
     path(
         "docs/",
-        SpectacularSwaggerSplitView.as_view(permission_classes=[AllowAny], url_name="schema"),
+        SpectacularSwaggerSplitView.as_view(permission_classes=[AllowAny], template_name="site/api_docs.html"),
         name="api_docs",
     ),
 ]

@@ -1,19 +1,28 @@
-"""What every API view has in common: strict reading of JSON, and bounded pages. The settings name these classes."""
+"""What every API view has in common: strict reading of JSON, bounded pages, errors. The settings name these classes."""
 
 import json
 import math
 from typing import IO, Any
 
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.parsers import JSONParser
+from rest_framework.response import Response
 
 
 class TooLarge(APIException):
     status_code = 413
     default_detail = "The request is too large."
     default_code = "too_large"
+
+
+def explain(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's own answers to errors, and one for a body that Django refuses to read."""
+    from rest_framework.views import exception_handler  # needs the settings, which name this module
+
+    return exception_handler(TooLarge() if isinstance(error, RequestDataTooBig) else error, context)
 
 
 class StrictJSONParser(JSONParser):

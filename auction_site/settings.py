@@ -170,6 +170,7 @@ REST_FRAMEWORK = {
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PARSER_CLASSES": ["auction_site.rest.StrictJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "auction_site.rest.Pages",
+    "EXCEPTION_HANDLER": "auction_site.rest.explain",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_THROTTLE_RATES": {"turns": env.str("TURNS_THROTTLE", "30/min"), "login": "20/min"},
     "NUM_PROXIES": TRUSTED_PROXY_COUNT,

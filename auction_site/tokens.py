@@ -39,7 +39,7 @@ class LoginView(APIView):
             user = get_adapter(request._request).authenticate(request._request, **credentials.validated_data)
         except ValidationError as error:
             raise Throttled(detail=" ".join(error.messages)) from None
-        if user is None:
+        if user is None or not user.is_active:
             raise AuthenticationFailed("The name or the password is wrong.")
         token, secret = AuthToken.objects.create(user=user)
         return Response({"token": secret, "expiry": token.expiry})

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import django_filters
+from django.core.validators import MaxValueValidator
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -117,7 +118,7 @@ class CampaignFilter(django_filters.FilterSet):
 
 class AdFilter(django_filters.FilterSet):
     advertiser = django_filters.CharFilter("campaign__advertiser__slug")
-    campaign = django_filters.NumberFilter("campaign_id")
+    campaign = django_filters.NumberFilter("campaign_id", validators=[MaxValueValidator(2**63 - 1)])
     category = django_filters.CharFilter("category")
     status = django_filters.ChoiceFilter(choices=Ad.Status.choices)
     review_state = django_filters.ChoiceFilter(choices=Ad.Review.choices)

@@ -25,3 +25,4 @@ DATABASES["default"]["TEST"] = {
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the real one is slow on purpose
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+(VAR_DIR / "static").mkdir(exist_ok=True)  # WhiteNoise warns of a missing one
