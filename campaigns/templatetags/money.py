@@ -1,4 +1,4 @@
-"""Micros as money for people. Exact: an amount never loses its smallest part, it only gains zeros up to two decimals."""
+"""Micros as money for people. Exact: an amount keeps its smallest part and is only padded to two decimals."""
 
 from django import template
 from django.conf import settings
@@ -18,7 +18,13 @@ def exact_amount(micros: int) -> str:
 @register.filter
 def micros(value: int | None) -> str:
     """The amount with its currency; an en dash where there is none."""
-    return "–" if value is None else f"{exact_amount(value)} {settings.CURRENCY}"
+    return "–" if value is None else f"{exact_amount(int(value))}\u00a0{settings.CURRENCY}"
+
+
+@register.filter
+def amount(value: int | None) -> str:
+    """The amount alone, where the table's heading names the currency."""
+    return "–" if value is None else exact_amount(int(value))
 
 
 @register.filter
