@@ -158,6 +158,15 @@ def unfinished_run() -> TrafficRun | None:
     return TrafficRun.objects.filter(ended | _unattended()).first()
 
 
+def queue_again(run: TrafficRun) -> None:
+    """Let an unfinished run be claimed once more, from the visit it had reached."""
+    unfinished = ~Q(status__in=[TrafficRun.Status.COMPLETE, TrafficRun.Status.RUNNING]) | _unattended()
+    TrafficRun.objects.filter(unfinished, pk=run.pk).update(
+        status=TrafficRun.Status.QUEUED, error="", updated_at=timezone.now()
+    )
+    run.refresh_from_db()
+
+
 def run_traffic(
     run: TrafficRun,
     *,

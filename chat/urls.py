@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from chat import views, views_ads, views_panel, views_stream
+from chat import views, views_ads, views_panel, views_stream, views_traffic
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -15,5 +15,7 @@ urlpatterns = [
     path("chat/turns/<uuid:turn_id>/panel/", views_panel.turn_panel, name="turn_panel"),
     path("chat/turns/<uuid:turn_id>/ads/<str:ad_id>/hide/", views_ads.ad_hide, name="ad_hide"),
     path("chat/turns/<uuid:turn_id>/ads/<str:ad_id>/report/", views_ads.ad_report, name="ad_report"),
+    path("chat/traffic/", views_traffic.simulate_traffic, name="simulate_traffic"),
+    path("chat/traffic/<int:run_id>/cancel/", views_traffic.cancel_traffic, name="cancel_traffic"),
     path("chat/<uuid:conversation_id>/", views.conversation, name="conversation"),
 ]

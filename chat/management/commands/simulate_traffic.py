@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from campaigns.auction.candidates import format_micros
 from campaigns.auction.validation import InvalidInput
 from chat.models import TrafficRun
-from chat.traffic import run_traffic, start_run, unfinished_run
+from chat.traffic import queue_again, run_traffic, start_run, unfinished_run
 
 BAR = 30  # characters
 
@@ -61,6 +61,7 @@ class Command(BaseCommand):
         run = unfinished_run()
         if run is None:
             raise CommandError("There is no run to go on with.")
+        queue_again(run)
         return run
 
     def _draw(self, run: TrafficRun, done_before: int, seconds: float) -> None:
