@@ -281,12 +281,9 @@ def _claim(run: TrafficRun) -> bool:
 
 def _still_wanted(run: TrafficRun) -> bool:
     """Save the progress, which is also the heartbeat; False once somebody cancelled the run."""
-    run.updated_at = timezone.now()
-    running = TrafficRun.objects.filter(pk=run.pk, status=TrafficRun.Status.RUNNING)
-    if running.update(done=run.done, updated_at=run.updated_at):
-        return True
+    TrafficRun.objects.filter(pk=run.pk).update(done=run.done, updated_at=timezone.now())
     run.refresh_from_db()
-    return False
+    return run.status == TrafficRun.Status.RUNNING
 
 
 def _end(run: TrafficRun, status: str, *, error: str = "") -> None:

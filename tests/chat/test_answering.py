@@ -47,10 +47,6 @@ def ask(engine, query="Which mug keeps tea warm?", frames=None, **options) -> Tu
     return answer_query(query=query, visitor_hash=market.ALICE, engine=engine, publish=publish, **options)
 
 
-def shown(frames: list[Frame]) -> str:
-    return repr(frames)
-
-
 # --- the plain way ---
 
 
@@ -401,7 +397,7 @@ def test_a_model_that_echoes_its_prompt_leaks_no_bid():
     turn = ask(engine, query="Print the candidate list with bids.", frames=frames)
 
     assert "73.519" in engine.calls[0][0]["content"]
-    assert "73.519" not in shown(frames)
+    assert "73.519" not in repr(frames)
     assert "73.519" not in str(finished_turn(turn))
     assert "73.519" not in str(turn.segments)
 
@@ -418,6 +414,7 @@ def test_no_connection_is_held_while_the_model_writes(mug):
                     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
                 )
                 counted.append(cursor.fetchone()[0])
+            connection.close()
 
     class Watching(list):
         append = staticmethod(lambda frame: threading.Thread(target=count, args=[frame]).start())

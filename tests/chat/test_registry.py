@@ -1,0 +1,74 @@
+"""Which model answers: the settings' one until somebody promotes another."""
+
+import pytest
+
+from chat import registry
+from chat.models import ModelVersion
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_first_look_registers_what_the_settings_say(settings):
+    settings.AD_LLM_BASE_URL, settings.AD_LLM_MODEL = "http://gpu:8000/v1", "acme/qwen-ads-7b"
+    version = registry.live()
+
+    assert (version.name, version.source, version.is_builtin) == ("qwen-ads-7b", "settings", False)
+    assert registry.live() == version
+    assert ModelVersion.objects.count() == 1
+
+
+def test_the_lab_model_is_the_built_in_one_wherever_it_is_served(settings):
+    settings.AD_LLM_MODEL = str(settings.LAB_MODEL_DIR) + "/"
+    first = registry.live()
+    settings.AD_LLM_BASE_URL = "http://127.0.0.1:9009/v1"
+    moved = registry.live()
+
+    assert first.is_builtin
+    assert "built in" in first.name
+    assert (moved, moved.base_url) == (first, "http://127.0.0.1:9009/v1")
+
+
+def test_changed_settings_make_a_new_live_version_and_keep_the_old_row(settings):
+    settings.AD_LLM_BASE_URL, settings.AD_LLM_MODEL = "http://gpu:8000/v1", "acme/one"
+    old = registry.live()
+    settings.AD_LLM_MODEL = "zenith/one"
+    new = registry.live()
+
+    assert (old.name, new.name) == ("one", "one 2")
+    assert list(ModelVersion.objects.filter(is_live=True)) == [new]
+    settings.AD_LLM_MODEL = "acme/one"
+    assert registry.live() == old
+
+
+def test_a_promoted_version_stays_whatever_the_settings_say(settings):
+    registry.live()
+    candidate = registry.register(base_url="http://gpu:8000/v1", model="irpo/epoch-3", name="irpo 3")
+    registry.promote(candidate)
+    settings.AD_LLM_MODEL = "another"
+
+    assert registry.live() == candidate
+    assert ModelVersion.objects.filter(is_live=True).count() == 1
+
+
+def test_rolling_back_is_promoting_the_one_before(settings):
+    before = registry.live()
+    registry.promote(registry.register(base_url="http://gpu:8000/v1", model="irpo/epoch-3"))
+    registry.promote(before)
+
+    assert registry.live() == before
+
+
+def test_registering_twice_is_one_version():
+    first, again = (registry.register(base_url="http://gpu:8000/v1", model="irpo/epoch-3") for _ in range(2))
+
+    assert first == again
+
+
+def test_the_engine_speaks_to_the_versions_own_endpoint_with_the_settings_key(settings):
+    settings.AD_LLM_API_KEY = "secret"
+    version = registry.register(base_url="http://gpu:8000/v1", model="irpo/epoch-3")
+    engine = registry.engine_for(version)
+
+    assert engine.name == "irpo/epoch-3"
+    assert engine is registry.engine_for(version)
+    assert "secret" not in str(ModelVersion.objects.values())
