@@ -73,7 +73,7 @@ def start_model_server(processes: Processes) -> None:
     print("Starting the model server", flush=True)
     port = free_port(8001)
     processes.start(
-        "model server",
+        "model-server",
         *(sys.executable, str(Path(sys.executable).with_name("transformers")), "serve", str(weights)),
         *("--device", "cpu", "--host", "127.0.0.1", "--port", str(port)),
         OMP_NUM_THREADS=str(min(4, os.cpu_count() or 1)),
@@ -109,7 +109,7 @@ def demo(processes: Processes) -> None:
         printed[name] = processes.run(name, sys.executable, "manage.py", name, *options)
     print("Starting the site", flush=True)
     processes.start(
-        "web server",
+        "web-server",
         *(sys.executable, "-m", "uvicorn", "auction_site.asgi:application", "--host", host, "--port", str(port)),
         *("--timeout-graceful-shutdown", "5", "--no-access-log"),
     )
