@@ -11,7 +11,7 @@ from typing import Any
 
 from campaigns.auction.candidates import format_micros
 from campaigns.reporting import Figures, total
-from campaigns.templatetags.money import exact_amount
+from campaigns.templatetags.money import exact_amount, to_readable
 
 BARS = 12  # as many as can be read; the table has all
 ENOUGH_IMPRESSIONS = 30  # fewer say nothing about a rate, so no title boasts of it
@@ -19,20 +19,25 @@ ENOUGH_IMPRESSIONS = 30  # fewer say nothing about a rate, so no title boasts of
 
 @dataclass(frozen=True)
 class Metric:
-    """One thing an analyst asks. `value` is micros when the unit is "money", a fraction when it is "share"."""
+    """One thing an analyst asks. `value` is micros of "money" and "average", a fraction of "share"."""
 
     key: str
     label: str
-    unit: str  # money, count, ratio or share
+    unit: str  # money, average (of money), count, ratio or share
     question: str
     value: Callable[[Figures], int | float | None]
     finding: str  # over time: {overall}, {per_day}, {peak}
 
+    @property
+    def is_money(self) -> bool:
+        return self.unit in ("money", "average")
+
     def text(self, value: float | None, currency: str) -> str:
         if value is None:
             return "–"
-        if self.unit == "money":
-            return f"{exact_amount(int(value))} {currency}"
+        if self.is_money:
+            shown = exact_amount(int(value) if self.unit == "money" else to_readable(int(value)))
+            return f"{shown}\u00a0{currency}".strip()
         return {"count": f"{value:,.0f}", "ratio": f"{value:.2f}", "share": f"{value:.2%}"}[self.unit]
 
 
@@ -56,6 +61,14 @@ METRICS = {
             finding="Visitors asked {per_day} questions a day, most on {peak}",
         ),
         Metric(
+            key="clicks",
+            label="Clicks",
+            unit="count",
+            question="How many clicks were billed?",
+            value=lambda figures: figures.clicks,
+            finding="Visitors made {per_day} billed clicks a day, most on {peak}",
+        ),
+        Metric(
             key="ads-per-answer",
             label="Ads per answer",
             unit="ratio",
@@ -74,7 +87,7 @@ METRICS = {
         Metric(
             key="ecpm",
             label="eCPM",
-            unit="money",
+            unit="average",
             question="What did 1,000 shown ads earn?",
             value=lambda figures: figures.ecpm_micros,
             finding="1,000 shown ads earn {overall}",
@@ -177,7 +190,7 @@ def as_json(chart: Chart, currency: str) -> dict[str, Any]:
         series.append({"name": "The days before", "dashed": True, **before})
     return {
         "kind": chart.kind,
-        "unit": chart.metric.unit,
+        "unit": "money" if chart.metric.is_money else chart.metric.unit,
         "currency": currency,
         "title": chart.title,
         "labels": [line.label for line in lines],
@@ -197,7 +210,7 @@ def as_rows(chart: Chart) -> list[list]:
 def _plain(metric: Metric, value: int | float | None) -> str | int | None:
     if value is None:
         return None
-    if metric.unit == "money":
+    if metric.is_money:
         return format_micros(int(value))
     return value if metric.unit == "count" else f"{value:.6f}"
 
@@ -216,13 +229,11 @@ def _finding(metric: Metric, days: dict[date, Figures], currency: str) -> str:
     decimals = 0 if metric.unit == "count" and per_day >= 10 else 1
     return metric.finding.format(
         overall=metric.text(overall, currency),
-        per_day=f"{per_day:,.{decimals}f}" if metric.unit == "count" else _rounded_money(per_day, currency),
+        per_day=f"{per_day:,.{decimals}f}"
+        if metric.unit == "count"
+        else f"{exact_amount(to_readable(round(per_day)))} {currency}",
         peak=f"{peak:%-d %B}",
     )
-
-
-def _rounded_money(micros: float, currency: str) -> str:
-    return f"{micros / 1_000_000:,.2f} {currency}"  # for reading only; the table is exact
 
 
 def _leader(metric: Metric, ranked: list[tuple[str, Figures]], heading: str, currency: str) -> str:

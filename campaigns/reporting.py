@@ -40,6 +40,11 @@ def last_days(number: int, *, now: datetime, zone: tzinfo = UTC) -> Period:
     return Period(start=_midnight(first, zone), end=now, zone=zone)
 
 
+def has_figures_since(start: datetime) -> bool:
+    """Was the market already open on the day that begins at `start`?"""
+    return Auction.objects.filter(created_at__lt=start + timedelta(days=1)).exists()
+
+
 def all_days(*, now: datetime, zone: tzinfo = UTC) -> Period:
     """From the day of the first question until now; today when nothing was ever asked."""
     first = Auction.objects.aggregate(first=Min("created_at"))["first"] or now

@@ -71,11 +71,17 @@ def _people(owners: list[Advertiser]) -> list[Login]:
     for owner in owners:
         user = _user(owner.slug)
         Membership.objects.get_or_create(user=user, advertiser=owner, defaults={"role": Membership.Role.OWNER})
+    return demo_logins()
+
+
+def demo_logins() -> list[Login]:
+    """Who can log in to a demo: what the command prints and the log-in page shows."""
+    owners = json.loads(CATALOGUE.read_text(encoding="utf-8"))[:ADVERTISER_LOGINS]
     return [
         Login("admin", "everything, with the admin pages"),
         Login("staff", "all advertisers, and what stands behind each answer"),
         Login("analyst", "the figures of all advertisers"),
-        *(Login(owner.slug, f"the ads and the wallet of {owner.name}") for owner in owners),
+        *(Login(owner["slug"], f"the ads and the wallet of {owner['name']}") for owner in owners),
     ]
 
 

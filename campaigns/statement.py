@@ -28,7 +28,7 @@ def about(line: Transfer) -> str:
     charge = line.reverses if line.kind == Transfer.Kind.CREDIT else line
     if line.kind in (Transfer.Kind.CHARGE, Transfer.Kind.CREDIT):
         candidate = charge.click.impression.candidate
-        words.append(f"Click on “{candidate.title}” [{candidate.ad.public_id}]")
+        words.append(f"“{candidate.title}” [{candidate.ad.public_id}]")
     return " · ".join(filter(None, [*words, line.external_ref, line.note]))
 
 

@@ -1,7 +1,7 @@
 """What analysts see: the whole market's figures, or a part of it, over time, by advertiser and by model version."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 
 from django.conf import settings
@@ -52,9 +52,10 @@ class Selection:
         )
         return cls(period, days, scope, METRICS.get(request.GET.get("metric"), METRICS["revenue"]))
 
-    @property
+    @cached_property
     def compares(self) -> bool:
-        return self.days != "all"
+        """Is there a whole period before this one? Half of one would make everything look like growth."""
+        return self.days != "all" and reporting.has_figures_since(self.period.before().start)
 
     @cached_property
     def by_day(self) -> dict:
@@ -97,6 +98,7 @@ class Tile:
     label: str
     text: str
     before_text: str
+    is_money: bool
     change: float | None  # 0.1 is ten percent more
     chart: str  # where it is drawn
 
@@ -137,16 +139,12 @@ def chart_csv(request: HttpRequest, chart: str) -> HttpResponse:
 
 
 def _tiles(now: Figures, before: Figures | None) -> list[Tile]:
-    tiles = []
-    for metric in METRICS.values():
-        tiles.append(_tile(metric.label, metric.value, metric.text, now, before, metric.key))
-    count = METRICS["queries"].text
-    tiles.append(_tile("Clicks billed", lambda figures: figures.clicks, count, now, before, "ctr"))
-    tiles.append(_tile("Clicks not billed", lambda figures: figures.rejected_clicks, count, now, before, "not-billed"))
-    return tiles
+    tiles = [_tile(metric, now, before, chart=metric.key) for metric in METRICS.values()]
+    not_billed = replace(METRICS["clicks"], label="Clicks not billed", value=lambda figures: figures.rejected_clicks)
+    return [*tiles, _tile(not_billed, now, before, chart="not-billed")]
 
 
-def _tile(label: str, value: Callable, text: Callable, now: Figures, before: Figures | None, chart: str) -> Tile:
-    current, earlier = value(now), value(before) if before else None
+def _tile(metric: Metric, now: Figures, before: Figures | None, *, chart: str) -> Tile:
+    current, earlier = metric.value(now), metric.value(before) if before else None
     change = (current - earlier) / earlier if earlier and current is not None else None
-    return Tile(label, text(current, settings.CURRENCY), text(earlier, settings.CURRENCY), change, chart)
+    return Tile(metric.label, metric.text(current, ""), metric.text(earlier, ""), metric.is_money, change, chart)

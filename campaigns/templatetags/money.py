@@ -28,6 +28,18 @@ def amount(value: int | None) -> str:
 
 
 @register.filter
+def average(value: int | None) -> str:
+    """An average, which is rounded anyway: to a hundredth of the unit, or to its first two digits when it is less."""
+    return "–" if value is None else exact_amount(to_readable(int(value)))
+
+
+def to_readable(micros: int) -> int:
+    """Rounded half up to a hundredth, as long as that leaves two digits: 10_666_667 -> 10_670_000, 1_234 -> 1_200."""
+    step = max(1, min(10_000, 10 ** (len(str(abs(micros))) - 2)))
+    return (micros + step // 2) // step * step
+
+
+@register.filter
 def plain_micros(value: int | None) -> str:
     """The amount as parse_amount reads it back: what a form field holds."""
     return "" if value is None else format_micros(value)

@@ -1,8 +1,8 @@
-"""The access questions as template filters, for the navigation. A page without a user (an error page) has no roles."""
+"""The access questions for the navigation, and who can log in to a demo. A page without a user has no roles."""
 
 from django import template
 
-from campaigns import access
+from campaigns import access, seeding
 
 register = template.Library()
 
@@ -15,3 +15,8 @@ def is_advertiser(user) -> bool:
 @register.filter
 def is_analyst(user) -> bool:
     return bool(user) and access.is_analyst(user)
+
+
+@register.simple_tag
+def demo_logins() -> list[seeding.Login]:
+    return seeding.demo_logins()

@@ -77,15 +77,7 @@ async function draw(place) {
   }
 }
 
-// Only what is about to be seen: a phone should not draw seven canvases at once.
-const seen = new IntersectionObserver(
-  (entries) => {
-    for (const entry of entries) {
-      if (!entry.isIntersecting) continue;
-      seen.unobserve(entry.target);
-      draw(entry.target);
-    }
-  },
-  { rootMargin: "400px" },
-);
-document.querySelectorAll("[data-chart]").forEach((place) => seen.observe(place));
+// One after the other, from the top: a phone should not fetch and draw them all at once.
+(async () => {
+  for (const place of document.querySelectorAll("[data-chart]")) await draw(place);
+})();
