@@ -18,6 +18,7 @@ from processes import Processes, Stop, die_with_parent, stop_on_signals
 ROOT = Path(__file__).resolve().parent.parent
 VAR = Path(os.environ.get("VAR_DIR", ROOT / "var"))
 START_LIMIT_S = 180
+FIRST_VISITORS = "simulate_traffic --first --visitors 60 --days 14"  # so that the dashboards are not empty
 PREPARE = {  # each time; all of it keeps what is there
     "Bringing the database up to date": "migrate --no-input --verbosity 0",
     "Making the shared cache": "createcachetable",
@@ -120,9 +121,9 @@ def demo(processes: Processes) -> None:
     )
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     wait_until_ready(processes, f"http://{shown}:{port}/")
-    print(
-        f"\n  The site is ready:  http://{shown}:{port}/\n\n{printed['seed_demo']}\n\n  Ctrl-C stops it.\n", flush=True
-    )
+    visitors = processes.run("visitors", sys.executable, "manage.py", *FIRST_VISITORS.split())
+    print(f"\n  The site is ready:  http://{shown}:{port}/\n\n{printed['seed_demo']}\n\n  {visitors}", flush=True)
+    print("  Ctrl-C stops it.\n", flush=True)
     while True:
         processes.check()
         time.sleep(0.5)

@@ -200,3 +200,40 @@ def test_the_command_reports_what_came_of_it(demo):
     assert (told["status"], told["questions"]) == ("complete", 20)
     assert told["charged micros"] == sum(Click.objects.values_list("charged_micros", flat=True))
     assert "20/20 visitors" in progress.getvalue()
+
+
+def sent_to_workers(monkeypatch) -> list[int]:
+    sent: list[int] = []
+    monkeypatch.setattr(tasks.simulate_traffic, "delay", sent.append)
+    return sent
+
+
+def test_first_visitors_are_sent_once_and_by_a_worker(demo, monkeypatch):
+    sent = sent_to_workers(monkeypatch)
+    call_command("simulate_traffic", "--first", "--visitors", "3", stdout=StringIO())
+    run = TrafficRun.objects.get()
+    assert sent == [run.pk]
+    run.status = TrafficRun.Status.COMPLETE
+    run.save()
+    call_command("simulate_traffic", "--first", stdout=StringIO())
+    assert sent == [run.pk]
+
+
+def test_first_visitors_that_never_arrived_are_sent_again(demo, monkeypatch):
+    sent = sent_to_workers(monkeypatch)
+    for _ in range(2):  # the second start of a site whose worker was killed before the first visit
+        call_command("simulate_traffic", "--first", "--visitors", "3", stdout=StringIO())
+    assert sent == [TrafficRun.objects.get().pk] * 2
+
+
+def test_worker_that_is_asked_to_stop_puts_its_run_back(demo):
+    ours, others = start_run(visitors=3), start_run(visitors=3)
+    TrafficRun.objects.update(status=TrafficRun.Status.RUNNING)
+    tasks._going_on.add(ours.pk)
+    try:
+        tasks.put_runs_back()
+    finally:
+        tasks._going_on.discard(ours.pk)
+    ours.refresh_from_db()
+    others.refresh_from_db()
+    assert (ours.status, others.status) == (TrafficRun.Status.QUEUED, TrafficRun.Status.RUNNING)

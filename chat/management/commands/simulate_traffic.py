@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from campaigns.auction.candidates import format_micros
 from campaigns.auction.validation import InvalidInput
 from chat.models import TrafficRun
+from chat.tasks import simulate_traffic
 from chat.traffic import queue_again, run_traffic, start_run, unfinished_run
 
 BAR = 30  # characters
@@ -28,6 +29,7 @@ class Command(BaseCommand):
             help="live: the model that answers on the site; scripted: canned answers, without a model server",
         )
         parser.add_argument("--resume", action="store_true", help="go on with the latest run that was cut short")
+        parser.add_argument("--first", action="store_true", help="once in a database's life, and by a worker")
         parser.add_argument("--json", action="store_true", help="print what came of it as JSON")
 
     def handle(self, **options) -> None:
@@ -35,6 +37,9 @@ class Command(BaseCommand):
             run = self._run(options)
         except InvalidInput as refused:
             raise CommandError(str(refused)) from None
+        if options["first"]:
+            self._leave_to_a_worker(run)
+            return
         began, done_before = time.monotonic(), run.done
         try:
             outcomes = run_traffic(run, report=lambda run: self._draw(run, done_before, time.monotonic() - began))
@@ -56,6 +61,8 @@ class Command(BaseCommand):
             raise CommandError(run.error or f"The run was {run.status} after {run.done} of {run.wanted}.")
 
     def _run(self, options: dict) -> TrafficRun:
+        if options["first"] and (run := TrafficRun.objects.first()):
+            return run
         if not options["resume"]:
             return start_run(**{name: options[name] for name in ("visitors", "days", "seed", "engine")})
         run = unfinished_run()
@@ -63,6 +70,14 @@ class Command(BaseCommand):
             raise CommandError("There is no run to go on with.")
         queue_again(run)
         return run
+
+    def _leave_to_a_worker(self, run: TrafficRun) -> None:
+        if run.status in (TrafficRun.Status.COMPLETE, TrafficRun.Status.CANCELLED):
+            self.stdout.write(f"Visitors were sent before: {run.done} of {run.wanted}.")
+            return
+        queue_again(run)
+        simulate_traffic.delay(run.pk)
+        self.stdout.write(f"{run.wanted - run.done} simulated visitors are on their way.")
 
     def _draw(self, run: TrafficRun, done_before: int, seconds: float) -> None:
         """One line that is redrawn on a terminal; elsewhere every tenth visit, so that logs stay short."""
