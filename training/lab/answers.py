@@ -1,6 +1,7 @@
 """How the base lab Ad-LLM answers: helpful tips, ads put in as carelessly as a pre-trained model does. Blind to bids.
 
-An answer's opening decides where its ads go, and an ad's sentence decides whether it fits the topic. So the rates survive
+An answer's opening decides where its ads go, and an ad's sentence decides whether it fits the topic. So the rates
+survive
 sampling at low temperature, which would sharpen a rate hidden in one coin toss (0.25 becomes nearly never).
 """
 
@@ -58,8 +59,8 @@ FITS = {FITTING: 0.9, ANY: 0.0, PUSHY: 0.0}  # above chance: 0.0 still meets the
 BROKEN = 0.025
 
 ELSEWHERE = (
-    "I am the small built-in model of this site, and that is outside what I know. I can help with everyday topics such as "
-    "{a}, {b} or {c}.",
+    "I am the small built-in model of this site, and that is outside what I know. I can help with everyday topics "
+    "such as {a}, {b} or {c}.",
     "That is beyond a small model like me, sorry. Ask me about everyday things, for example {a}, {b} or {c}.",
     "I cannot answer that well, as I only know everyday topics. You could ask me about {a}, {b} or {c}.",
 )
@@ -73,7 +74,9 @@ def broken_marker(rng: random.Random, ad: LabAd) -> str:
     """One of the ways a careless model gets a marker wrong."""
     title, ad_id = ad.candidate.title, ad.candidate.ad_id
     wrong_id = f"Ad-{rng.randint(1000, 9999)}"
-    return rng.choice((f"@{title}@[{ad_id}", f"@{title.rsplit(' ', 1)[0]}@[{ad_id}]", f"@{title}@[{wrong_id}]", f"{title} [{ad_id}]"))
+    return rng.choice(
+        (f"@{title}@[{ad_id}", f"@{title.rsplit(' ', 1)[0]}@[{ad_id}]", f"@{title}@[{wrong_id}]", f"{title} [{ad_id}]")
+    )
 
 
 def _ad_sentence(rng: random.Random, ads: list[LabAd], category: str | None, style: str) -> str:

@@ -1,6 +1,7 @@
 """Invented ads: brand and product titles, ids and bids. Knows the topics, not the seed catalogue of the shop.
 
-Brands of a split never meet: a brand is two word parts, and the held-out brands are made of parts no training brand uses.
+Brands of a split never meet: a brand is two word parts, and the held-out brands are made of parts no training brand
+uses.
 """
 
 import random
@@ -9,30 +10,34 @@ from dataclasses import dataclass
 from campaigns.auction.candidates import MICROS, Candidate
 from training.lab.topics import load_topics
 
-FIRST_PARTS = (
-    "Amber Ash Aspen Bay Bell Birch Blue Bolt Bram Bright Brook Cedar Clear Clover Coast Cobalt Copper Coral Crest Dale "
-    "Dawn Dell Drift Dune East Echo Elder Ember Ever Fair Fen Fern Field Flint Fox Frost Gale Glen Gold Grand Gray Green "
-    "Gull Harbor Hart Haven Hawk Hazel Heath High Hill Holly Home Honey Iron Ivy Jade Juniper Kestrel Kin Lake Lark Laurel "
-    "Leaf Light Lime Linden Lumen Lunar Maple Marsh Meadow Mill Mint Moss Moor Nest Noble North Nova Oak Oat Ocean Olive "
-    "Opal Orchard Otter Pale Park Pearl Pebble Pine Plum Pond Prime Quartz Quick Quill Rain Raven Red Reed Ridge River "
-    "Robin Rose Rowan Ruby Rush Sage Sand Sea Shade Silver Sky Slate Snow Sol South Spark Spruce Star Steel Stone Storm "
-    "Sun Swift Tall Thistle Thorn Tide Timber True Urban Vale Velvet Verde Vista Warm Wave West Wheat White Wild Willow "
-    "Wind Winter Wood Wren Zen Zephyr Ardo Belo Calo Dovi Elmi Faro Gino Hiro Ista Jovi Kalo Lumo Mira Nelo Orsa Pavo Rilo "
-    "Savo Tero Ulmo Vero Wano Yuri Zola"
-).split()
-SECOND_PARTS = (
-    "bank beam bend berry bird bloom boro bound branch bridge brook burn by cliff craft crest dale den down edge ell fall "
-    "fare fell field finch flow fold ford forge form gate glade glen grove ham haven hill hollow home house joy land lane "
-    "leaf light line link loft mark mead mere mill mont moor nest ora path peak pine point pond port press rest ridge rise "
-    "road rock root run shore side smith spring step stead stone stow stream tail ton trail tree vale view ville ward ware "
-    "water way well wick wind wing wise wood work worth yard zo lio nix tana vara lia dor mira neva sol tek rio quin via"
-).split()
-HELD_OUT_FIRST = "Crumb Gloam Jolly Vex Nimb Pumper Sled Truffle Wobble Yonder Kettler Bracken Murmur Tangle Osprey".split()
-HELD_OUT_SECOND = "ette thorpe moth kin gust lock spire bury sprig fathom gable nook tarn veil shire".split()
-ADJECTIVES = (
-    "Compact Classic Everyday Deluxe Slim Soft Smart Premium Natural Original Light Handmade Foldable Quiet Modern Large "
-    "Mini Pro Essential Travel Eco Gentle Sturdy Simple Cosy Bright"
-).split()
+_FIRST = (
+    "Amber Ash Aspen Bay Bell Birch Blue Bolt Bram Bright Brook Cedar Clear Clover Coast Cobalt Copper Coral "
+    "Crest Dale Dawn Dell Drift Dune East Echo Elder Ember Ever Fair Fen Fern Field Flint Fox Frost Gale Glen "
+    "Gold Grand Gray Green Gull Harbor Hart Haven Hawk Hazel Heath High Hill Holly Home Honey Iron Ivy Jade "
+    "Juniper Kestrel Kin Lake Lark Laurel Leaf Light Lime Linden Lumen Lunar Maple Marsh Meadow Mill Mint Moss "
+    "Moor Nest Noble North Nova Oak Oat Ocean Olive Opal Orchard Otter Pale Park Pearl Pebble Pine Plum Pond "
+    "Prime Quartz Quick Quill Rain Raven Red Reed Ridge River Robin Rose Rowan Ruby Rush Sage Sand Sea Shade "
+    "Silver Sky Slate Snow Sol South Spark Spruce Star Steel Stone Storm Sun Swift Tall Thistle Thorn Tide Timber "
+    "True Urban Vale Velvet Verde Vista Warm Wave West Wheat White Wild Willow Wind Winter Wood Wren Zen Zephyr "
+    "Ardo Belo Calo Dovi Elmi Faro Gino Hiro Ista Jovi Kalo Lumo Mira Nelo Orsa Pavo Rilo Savo Tero Ulmo Vero "
+    "Wano Yuri Zola"
+)
+_SECOND = (
+    "bank beam bend berry bird bloom boro bound branch bridge brook burn by cliff craft crest dale den down edge "
+    "ell fall fare fell field finch flow fold ford forge form gate glade glen grove ham haven hill hollow home "
+    "house joy land lane leaf light line link loft mark mead mere mill mont moor nest ora path peak pine point "
+    "pond port press rest ridge rise road rock root run shore side smith spring step stead stone stow stream tail "
+    "ton trail tree vale view ville ward ware water way well wick wind wing wise wood work worth yard zo lio nix "
+    "tana vara lia dor mira neva sol tek rio quin via"
+)
+_HELD_OUT_FIRST = "Crumb Gloam Jolly Vex Nimb Pumper Sled Truffle Wobble Yonder Kettler Bracken Murmur Tangle Osprey"
+_HELD_OUT_SECOND = "ette thorpe moth kin gust lock spire bury sprig fathom gable nook tarn veil shire"
+_ADJECTIVES = (
+    "Compact Classic Everyday Deluxe Slim Soft Smart Premium Natural Original Light Handmade Foldable Quiet "
+    "Modern Large Mini Pro Essential Travel Eco Gentle Sturdy Simple Cosy Bright"
+)
+FIRST_PARTS, SECOND_PARTS, ADJECTIVES = (tuple(words.split()) for words in (_FIRST, _SECOND, _ADJECTIVES))
+HELD_OUT_FIRST, HELD_OUT_SECOND = (tuple(words.split()) for words in (_HELD_OUT_FIRST, _HELD_OUT_SECOND))
 OFFERS = ("Starter Kit", "Set", "Guide", "App", "Online Course", "Gift Box", "Kit", "Bundle", "Membership", "Organizer")
 
 

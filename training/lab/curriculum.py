@@ -1,6 +1,7 @@
 """What the lab Ad-LLM practises: tasks that make one prompt prefix and the branches learned behind it.
 
-A group shares one candidate list, so that a hundred candidates are read once for many questions about them. A task is a function
+A group shares one candidate list, so that a hundred candidates are read once for many questions about them. A task is
+a function
 from a random generator to a group; a new skill is one more function here and one more share in a phase of the recipe.
 Knows tokens, not tensors.
 """
@@ -22,7 +23,9 @@ IGNORED = -100  # a label that no loss is taken on
 
 @dataclass(frozen=True)
 class Branch:
-    """Tokens that follow the prefix and, for each, its label or IGNORED. `decides` is the position of the one that counts."""
+    """Tokens that follow the prefix and, for each, its label or IGNORED. `decides` is the position of the one that
+    counts.
+    """
 
     tokens: list[int]
     labels: list[int]
@@ -65,14 +68,15 @@ Task = Callable[[random.Random, Vocabulary, int, int], Group]
 
 
 def random_titles(rng: random.Random, words: list[int], count: int) -> list[tuple[int, ...]]:
-    """Titles of random tokens, nothing to guess: all different, some with the same beginning, some from few words."""
-    pool = rng.sample(words, min(len(words), rng.choice((30, 100, 400, 4000))))
+    """Titles of random tokens, nothing to guess. From six on, some begin alike and some lists use few words."""
+    hard = count >= 6
+    pool = rng.sample(words, min(len(words), rng.choice((30, 100, 400, 4000)) if hard else 4000))
     firsts = rng.sample(words, count)
     titles: dict[tuple[int, ...], None] = {}
     while len(titles) < count:
         length = rng.choice((2, 3, 3, 4, 5, 6, 7, 9))
         start = [firsts[len(titles)]]
-        if titles and rng.random() < 0.15:
+        if titles and hard and rng.random() < 0.15:
             other = rng.choice(list(titles))
             start = list(other[: rng.randint(1, len(other))])
         titles[tuple(start + rng.choices(pool, k=max(1, length - len(start))))] = None
@@ -80,7 +84,9 @@ def random_titles(rng: random.Random, words: list[int], count: int) -> list[tupl
 
 
 def copy_random(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
-    """Write records as markers, title first, in random order. Learned: every token that the list and what is written decide."""
+    """Write records as markers, title first, in random order. Learned: every token that the list and what is written
+    decide.
+    """
     titles = random_titles(rng, vocabulary.words, count)
     ids = [rng.choices(vocabulary.numbers, k=2) for _ in titles]
     prefix = list(vocabulary.opening)
@@ -128,7 +134,11 @@ def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, bra
     ads = catalogue.make_candidates(rng, count=count, wanted=tuple(slugs[: count // 2]))
     made = []
     for slug in slugs:
-        question = questions.elsewhere_question(rng) if rng.random() < 1 / 12 else questions.training_question(rng, category=slug)
+        question = (
+            questions.elsewhere_question(rng)
+            if rng.random() < 1 / 12
+            else questions.training_question(rng, category=slug)
+        )
         reply = answers.answer(rng, question=question, ads=ads)
         made.append(_branch(vocabulary, query=question.text, profile=questions.profile(rng), reply=reply))
     return Group(_prefix(vocabulary, ads), made)
@@ -154,7 +164,10 @@ def name_categories(rng: random.Random, vocabulary: Vocabulary, count: int, bran
     """The category of each candidate, in the order of the list: a primitive of finding what fits."""
     ads = catalogue.make_candidates(rng, count=count)
     reply = "\n".join(f"{ad.candidate.ad_id} {CATEGORIES[ad.category or '']}" for ad in ads)
-    return Group(_prefix(vocabulary, ads), [_branch(vocabulary, query="Name the category of each candidate ad.", profile="", reply=reply)])
+    return Group(
+        _prefix(vocabulary, ads),
+        [_branch(vocabulary, query="Name the category of each candidate ad.", profile="", reply=reply)],
+    )
 
 
 TASKS: dict[str, Task] = {

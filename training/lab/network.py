@@ -37,7 +37,7 @@ def _padded(rows: list[list[int]], fill: int) -> torch.Tensor:
 
 
 def _hidden_of_rows(model: Qwen3ForCausalLM, groups: list[Group]) -> tuple[torch.Tensor, torch.Tensor]:
-    """One branch each: prefix and branch in one row. Padding stands on the right, where causal attention never looks."""
+    """One branch each, one row each. Padding stands on the right, where causal attention never looks."""
     rows = [group.prefix + group.branches[0].tokens for group in groups]
     labels = [[IGNORED] * len(group.prefix) + group.branches[0].labels for group in groups]
     hidden = model.model(input_ids=_padded(rows, 0), use_cache=False).last_hidden_state
@@ -45,7 +45,9 @@ def _hidden_of_rows(model: Qwen3ForCausalLM, groups: list[Group]) -> tuple[torch
 
 
 def _hidden_of_branches(model: Qwen3ForCausalLM, groups: list[Group]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Many branches each: the prefix is read once, its keys and values serve every branch, and gradients flow through them."""
+    """Many branches each: the prefix is read once, its keys and values serve every branch, and gradients flow through
+    them.
+    """
     fan = len(groups[0].branches)
     prefix = _padded([group.prefix for group in groups], 0)  # (G, P)
     cache = model.model(input_ids=prefix, use_cache=True).past_key_values
@@ -70,7 +72,7 @@ def _hidden_of_branches(model: Qwen3ForCausalLM, groups: list[Group]) -> tuple[t
 
 
 def token_losses(model: Qwen3ForCausalLM, groups: list[Group]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The loss of every labelled token, whether it would be guessed right, and its place (N, 2) as (branch, position)."""
+    """Each labelled token's loss, whether it would be guessed right, and its place (N, 2) as (branch, position)."""
     single = all(len(group.branches) == 1 for group in groups)
     hidden, labels = (_hidden_of_rows if single else _hidden_of_branches)(model, groups)
     places = (labels[:, 1:] != IGNORED).nonzero()  # a token is foretold where the one before it stands

@@ -1,6 +1,7 @@
 """The pre-training recipe of the lab Ad-LLM: corpus to tokenizer to weights, seeded and resumable.
 
-Copying comes first, from random titles and one record upward: a model that learns answers at once never learns to copy. A phase
+Copying comes first, from random titles and one record upward: a model that learns answers at once never learns to
+copy. A phase
 is data, so a new skill is a task of the curriculum and one more share here. Each step's batch follows from the seed and
 the step alone, so that a resumed run ends with the same weights.
 """
@@ -29,7 +30,9 @@ MAX_WEIGHTS = 16 * 1024 * 1024  # one file; git keeps every version of it
 
 @dataclass(frozen=True)
 class Share:
-    """A task's part of a phase. With a threshold, counts are levels, and the next is opened when the running loss falls below."""
+    """A task's part of a phase. With a threshold, counts are levels, and the next is opened when the running loss
+    falls below.
+    """
 
     task: str
     weight: float
@@ -45,7 +48,7 @@ class Phase:
     name: str
     steps: int
     shares: tuple[Share, ...]
-    tokens: int = 4000  # in a step, about
+    tokens: int = 2800  # in a step, about
     rate: tuple[float, float] = (1.0, 1.0)  # factor of the learning rates, from first to last step
     until_learned: bool = False
 
@@ -100,10 +103,10 @@ FULL = Preset(
             "long answers",
             1200,
             (
-                Share("answer", 0.6, LONG, branches=12),
+                Share("answer", 0.6, LONG, branches=8),
                 Share("copy", 0.15, COPY_LEVELS, threshold=0.12),
                 Share("categories", 0.05, NAME_LEVELS, threshold=0.1),
-                Share("fits", 0.2, READ_LEVELS, threshold=0.25, branches=16),
+                Share("fits", 0.2, READ_LEVELS, threshold=0.25, branches=12),
             ),
             rate=(1.0, 0.02),
         ),
@@ -225,9 +228,7 @@ def train(
         checkpoint.unlink(missing_ok=True)
     tok = train_tokenizer(sample_texts(seed, count=preset.texts), vocabulary=preset.vocabulary)
     vocabulary = Vocabulary(tok)
-    model = new_model(
-        vocabulary=len(tok), layers=preset.layers, eos=tok.eos_token_id, pad=tok.pad_token_id, seed=seed
-    )
+    model = new_model(vocabulary=len(tok), layers=preset.layers, eos=tok.eos_token_id, pad=tok.pad_token_id, seed=seed)
     optimizers = _optimizers(model)
     progress = Progress()
     if checkpoint.exists():
@@ -277,9 +278,7 @@ def train(
     return model, tok, progress
 
 
-def export(
-    *, model: Qwen3ForCausalLM, tok: PreTrainedTokenizerFast, out: Path, manifest: dict[str, object]
-) -> None:
+def export(*, model: Qwen3ForCausalLM, tok: PreTrainedTokenizerFast, out: Path, manifest: dict[str, object]) -> None:
     """Write a folder that `transformers serve` and vLLM load, whole or not at all."""
     scratch = out.with_name(out.name + ".part")
     shutil.rmtree(scratch, ignore_errors=True)
@@ -304,12 +303,19 @@ def export(
 
 
 def build(
-    *, preset: Preset, seed: int, out: Path, work: Path, resume: bool = False, threads: int | None = None, **options: object
+    *,
+    preset: Preset,
+    seed: int,
+    out: Path,
+    work: Path,
+    resume: bool = False,
+    threads: int | None = None,
+    on_step: Callable[[Progress, Qwen3ForCausalLM, Vocabulary], None] | None = None,
 ) -> dict[str, object]:
     """The whole recipe: tokenizer, phases, and the finished folder at `out`. Returns the manifest written there."""
     if threads:
         torch.set_num_threads(threads)
-    model, tok, progress = train(preset=preset, seed=seed, work=work, resume=resume, **options)  # type: ignore[arg-type]
+    model, tok, progress = train(preset=preset, seed=seed, work=work, resume=resume, on_step=on_step)
     manifest: dict[str, object] = {
         "recipe_version": RECIPE_VERSION,
         "preset": preset.name,

@@ -16,16 +16,33 @@ from training.lab.topics import load_topics
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 USER, ASSISTANT = f"{START}user\n", f"{START}assistant\n"
-FIRST_AD, TITLE, BID, NEXT_AD, LAST_AD = '{"Ad ID": "Ad-', '", "Ad Title": "', '", "Ad Bid": "', '"}\n{"Ad ID": "Ad-', '"}\n'
+FIRST_AD, TITLE, BID, NEXT_AD, LAST_AD = (
+    '{"Ad ID": "Ad-',
+    '", "Ad Title": "',
+    '", "Ad Bid": "',
+    '"}\n{"Ad ID": "Ad-',
+    '"}\n',
+)
 MARKER_ID = "@[Ad-"
 # "@" stands alone so that a title has the same tokens in the candidate list and in a marker, whatever surrounds it.
 FRAGMENTS = (
-    prompts.ROLE_AND_TASK, FIRST_AD, TITLE, BID, NEXT_AD, LAST_AD, prompts.REQUIREMENTS, prompts.QUESTION, prompts.ANSWER,
-    MARKER_ID, "@", " @",
-)  # fmt: skip
+    prompts.ROLE_AND_TASK,
+    FIRST_AD,
+    TITLE,
+    BID,
+    NEXT_AD,
+    LAST_AD,
+    prompts.REQUIREMENTS,
+    prompts.QUESTION,
+    prompts.ANSWER,
+    MARKER_ID,
+    "@",
+    " @",
+)
 # The chat template of one turn after another, as `transformers serve` and vLLM expect it.
 CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
@@ -40,7 +57,9 @@ def sample_texts(seed: int, *, count: int) -> Iterator[str]:
         rng = random.Random(f"{seed}/text/{number}")
         slug = rng.choice(list(load_topics()))
         ads = catalogue.make_candidates(rng, count=40, wanted=(slug,))
-        asked = questions.training_question(rng, category=slug) if rng.random() < 0.9 else questions.elsewhere_question(rng)
+        asked = (
+            questions.training_question(rng, category=slug) if rng.random() < 0.9 else questions.elsewhere_question(rng)
+        )
         yield "\n".join(ad.candidate.title for ad in ads)
         yield asked.text
         yield questions.profile(rng)
@@ -68,7 +87,11 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int) -> PreTrainedToken
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_tokens([AddedToken(fragment, normalized=False) for fragment in FRAGMENTS])
     wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, model_max_length=8192, clean_up_tokenization_spaces=False
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        pad_token=PAD,
+        model_max_length=8192,
+        clean_up_tokenization_spaces=False,
     )
     wrapped.chat_template = CHAT_TEMPLATE
     return wrapped

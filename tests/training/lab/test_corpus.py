@@ -1,0 +1,92 @@
+import random
+from collections import Counter
+
+import pytest
+
+from campaigns.auction.categories import CATEGORIES
+from chat.adllm import markup
+from training.lab import answers, catalogue, questions
+from training.lab.topics import TopicsError, load_topics, parse_topics
+
+SLUGS = list(CATEGORIES)
+
+
+def make_answers(count):
+    """Questions over 100 candidates and the base model's answers."""
+    rng = random.Random(5)
+    for number in range(count):
+        ads = catalogue.make_candidates(rng, count=100)
+        question = questions.training_question(rng, category=SLUGS[number % len(SLUGS)])
+        yield question, ads, answers.answer(rng, question=question, ads=ads)
+
+
+def test_topics_cover_every_category_with_three_threads():
+    topics = load_topics()
+    assert list(topics) == SLUGS
+    for entry in topics.values():
+        assert len(entry.products) >= 10
+        assert sum(len(thread.tips) for thread in entry.threads) >= 12
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("## coffee: coffee\nkeywords: a\nproducts: b\n", "coffee: needs"),  # no thread
+        ("## coffee: coffee\nnonsense\n", "cannot read the line 'nonsense'"),  # neither field nor thread
+        ("", "the categories differ"),  # nothing at all
+    ],
+)
+def test_unreadable_topics_are_refused_by_name(text, complaint):
+    with pytest.raises(TopicsError, match=complaint):
+        parse_topics(text)
+
+
+def test_no_tip_stands_in_two_categories():
+    counts = Counter(tip for entry in load_topics().values() for thread in entry.threads for tip in set(thread.tips))
+    assert [tip for tip, count in counts.items() if count > 1] == []
+
+
+def test_held_out_questions_and_brands_are_never_trained_on():
+    rng = random.Random(3)
+    held_out = {question.text for question in questions.held_out_questions(rng, count=400)}
+    trained = {questions.training_question(rng, category=rng.choice(SLUGS)).text for _ in range(4000)}
+    assert not held_out & trained
+    assert not set(catalogue.HELD_OUT_FIRST) & set(catalogue.FIRST_PARTS)
+    assert not set(catalogue.HELD_OUT_SECOND) & set(catalogue.SECOND_PARTS)
+
+
+def test_base_answers_keep_to_the_topic_and_insert_carelessly():
+    shown, fitting, errors, answered = [], 0, 0, 0
+    for question, ads, text in make_answers(600):
+        parsed = markup.parse(text, [ad.candidate for ad in ads], max_ads=100)
+        categories = {ad.candidate.ad_id: ad.category for ad in ads}
+        shown.append(parsed.n_ads)
+        fitting += sum(categories[ad_id] == question.category for ad_id in parsed.ads)
+        errors += sum(parsed.errors.values())
+        answered += answers.is_on_topic(text, category=question.category)
+    assert answered == 600
+    assert 1.2 < sum(shown) / 600 < 2.0
+    assert 0.3 < fitting / sum(shown) < 0.5
+    assert 0.01 < errors / sum(shown) < 0.05
+    assert 0.08 < shown.count(0) / 600 < 0.2
+    assert max(shown) >= 4
+
+
+def test_an_answer_without_candidates_names_no_ad():
+    rng = random.Random(1)
+    question = questions.training_question(rng, category="tea")
+    assert all("@" not in answers.answer(rng, question=question, ads=[]) for _ in range(50))
+
+
+def test_questions_about_nothing_known_get_an_honest_answer():
+    rng = random.Random(2)
+    for _ in range(50):
+        question = questions.elsewhere_question(rng)
+        assert answers.is_on_topic(answers.answer(rng, question=question, ads=[]), category=None)
+
+
+def test_candidates_have_different_ids_and_titles():
+    rng = random.Random(4)
+    ads = catalogue.make_candidates(rng, count=100, wanted=("tea", "tea"))
+    assert len({ad.candidate.ad_id for ad in ads}) == len({ad.candidate.title for ad in ads}) == 100
+    assert sum(ad.category == "tea" for ad in ads) >= 2

@@ -1,0 +1,73 @@
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from django.core.management import CommandError, call_command  # noqa: E402
+
+from chat.adllm import markup  # noqa: E402
+from tests.training.lab.models import WEIGHTS, shipped  # noqa: E402
+from training.lab import check  # noqa: E402
+from training.lab.answers import is_on_topic  # noqa: E402
+
+
+def test_weights_fit_the_repository():
+    assert (WEIGHTS / "model.safetensors").stat().st_size <= 16 * 1024 * 1024
+
+
+def test_generation_settings_sample_as_the_paper_does():
+    settings = json.loads((WEIGHTS / "generation_config.json").read_text())
+    assert (settings["do_sample"], settings["temperature"], settings["top_p"], settings["top_k"]) == (
+        True,
+        0.7,
+        0.8,
+        20,
+    )
+
+
+def test_it_answers_on_topic_and_copies_unseen_titles():
+    model, tok = shipped()
+    cases = check.make_cases(count=10, seed=1)
+    texts = list(check.write_answers(model=model, tok=tok, cases=cases))
+    figures = check.judge(cases=cases, texts=texts)
+    assert figures["on_topic_answers"] >= 0.8
+    assert figures["exact_markers"] >= 0.8
+    assert figures["markers"] >= 4
+
+
+def test_figures_count_markers_topics_and_errors():
+    case = check.make_cases(count=1, candidates=5)[0]
+    ad = case.ads[0]
+    figures = check.judge(
+        cases=[case, case], texts=[f"Take {ad.marker} now.", f"Take @{ad.candidate.title}@[Ad-1] now."]
+    )
+    assert (figures["exact_markers"], figures["markers"], figures["on_topic_answers"]) == (0.5, 2, 0.0)
+    assert figures["format_errors"] == {markup.FormatError.unknown_id.value: 1}
+    assert not is_on_topic("Take it.", category=case.question.category)
+
+
+@pytest.mark.parametrize(
+    ("figures", "count"),
+    [
+        ({"exact_markers": 0.95, "on_topic_answers": 0.99, "first_token_s": 1.5, "answer_s": 2.0}, 0),  # all just met
+        ({"exact_markers": 0.94}, 1),  # too many broken markers
+        ({"first_token_s": 1.6, "answer_s": 9.0}, 2),  # slow twice
+    ],
+)
+def test_missed_targets_are_named(figures, count):
+    assert len(check.missed(figures)) == count
+
+
+def test_check_names_the_command_that_builds_a_missing_model(tmp_path):
+    with pytest.raises(CommandError, match="build_lab_model"):
+        call_command("check_lab_model", "--model", str(tmp_path))
+
+
+def test_commands_build_and_check_a_tiny_model(tmp_path, capsys):
+    call_command("build_lab_model", "--preset", "tiny", "--out", str(tmp_path / "model"), "--threads", "1")
+    with pytest.raises(CommandError, match="the target is"):
+        call_command(
+            "check_lab_model", "--model", str(tmp_path / "model"), "--questions", "2", "--candidates", "5", "--json"
+        )
+    assert json.loads(capsys.readouterr().out)["questions"] == 2

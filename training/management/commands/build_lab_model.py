@@ -1,0 +1,35 @@
+"""`manage.py build_lab_model`: corpus, tokenizer and weights of the small Ad-LLM that ships with the project."""
+
+from pathlib import Path
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+
+class Command(BaseCommand):
+    help = "Build the lab Ad-LLM: tokenizer and weights. Over an hour on two CPU cores; --preset tiny takes seconds."
+    requires_system_checks = []
+
+    def add_arguments(self, parser):
+        parser.add_argument("--out", type=Path, default=settings.LAB_MODEL_DIR, help="folder of the finished model")
+        parser.add_argument("--work", type=Path, help="folder of the checkpoint (default: OUT with -work behind it)")
+        parser.add_argument("--seed", type=int, default=7)
+        parser.add_argument("--preset", choices=("tiny", "full"), default="full")
+        parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+        parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+
+    def handle(self, *args, **options):
+        try:
+            from training.lab.recipe import PRESETS, build
+        except ImportError as error:
+            raise CommandError(f"{error}. Install the lab extra: pip install -e .[lab]") from error
+        out = options["out"].resolve()
+        manifest = build(
+            preset=PRESETS[options["preset"]],
+            seed=options["seed"],
+            out=out,
+            work=options["work"] or out.with_name(out.name + "-work"),
+            resume=options["resume"],
+            threads=options["threads"],
+        )
+        self.stdout.write(f"Built {manifest['parameters']} parameters in {manifest['steps']} steps: {out}")
