@@ -4,6 +4,7 @@ Knows nothing of questions or ads. The API key comes from the settings alone and
 """
 
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 
 from django.conf import settings
@@ -82,6 +83,11 @@ def engine_for(version: ModelVersion) -> Engine:
 def _engine(base_url: str, model: str, api_key: str) -> Engine:
     """Kept, because an engine remembers what its server does not understand."""
     return OpenAIEngine(base_url=base_url, model=model, api_key=api_key)
+
+
+def warm_up() -> None:
+    """Load the client library ahead of the first question, which would wait for it: half a second of a processor."""
+    import_module("openai.resources.chat.completions")
 
 
 def _is_lab_folder(model: str) -> bool:
