@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from uuid import UUID
 
-from asgiref.sync import sync_to_async
-from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_GET
@@ -19,6 +17,7 @@ from campaigns.visitors import visitor_hash
 from chat import streams
 from chat.models import Turn
 from chat.transcript import answer_html, hidden_ad_ids, visitors_turn
+from chat.turns import in_thread
 from chat.views import turn_context
 
 PING_SECONDS = 15.0  # keeps proxies from closing a quiet connection
@@ -27,7 +26,7 @@ LIFE_SECONDS = 300.0  # then the browser connects anew
 
 @require_GET
 async def turn_stream(request: HttpRequest, turn_id: UUID) -> HttpResponse:
-    hidden = await _own_turn(request, turn_id)
+    hidden = await in_thread(_hidden_ads_of_own_turn, request, turn_id)  # which holds no connection while we stream
     events = _events(request, turn_id=turn_id, after=_last_seen(request), hidden=hidden)
     return StreamingHttpResponse(
         events,
@@ -51,7 +50,7 @@ async def _events(request: HttpRequest, *, turn_id: UUID, after: int, hidden: se
             if frame is None:
                 return
             if frame.status in Turn.FINAL:
-                yield _event("done", frame.seq, await _finished_turn(request, turn_id))
+                yield _event("done", frame.seq, await in_thread(_finished_turn, request, turn_id))
                 return
             if frame.segments:
                 yield _event("answer", frame.seq, answer_html(frame.segments, served=frame.served, hidden=hidden))
@@ -73,21 +72,13 @@ def _last_seen(request: HttpRequest) -> int:
     return int(number) if number.isascii() and number.isdigit() and len(number) < 10 else 0
 
 
-@sync_to_async
-def _own_turn(request: HttpRequest, turn_id: UUID) -> set[str]:
-    """Refuses another visitor's turn (404), and gives back the database connection: the stream may last minutes."""
-    try:
-        visitor = visitor_hash(request)
-        visitors_turn(turn_id=turn_id, visitor=visitor)
-        return hidden_ad_ids(visitor=visitor)
-    finally:
-        close_old_connections()
+def _hidden_ads_of_own_turn(request: HttpRequest, turn_id: UUID) -> set[str]:
+    """Refuses another visitor's turn (404)."""
+    visitor = visitor_hash(request)
+    visitors_turn(turn_id=turn_id, visitor=visitor)
+    return hidden_ad_ids(visitor=visitor)
 
 
-@sync_to_async
 def _finished_turn(request: HttpRequest, turn_id: UUID) -> str:
-    try:
-        turn = visitors_turn(turn_id=turn_id, visitor=visitor_hash(request))
-        return render_to_string("chat/_turn.html", turn_context(request, turn), request)
-    finally:
-        close_old_connections()
+    turn = visitors_turn(turn_id=turn_id, visitor=visitor_hash(request))
+    return render_to_string("chat/_turn.html", turn_context(request, turn), request)

@@ -23,7 +23,7 @@
     if (query.value.trim() && !streaming()) composer.requestSubmit();
   });
   composer.addEventListener("htmx:afterRequest", (event) => {
-    if (event.detail.elt !== composer || !event.detail.successful) return;
+    if (event.detail.elt !== composer || !event.detail.successful || event.detail.xhr.status >= 400) return;
     query.value = "";
     count();
     query.focus();
@@ -38,6 +38,7 @@
   });
   query.addEventListener("input", () => document.getElementById("refusal").replaceChildren());
   count();
+  if (matchMedia("(pointer: fine)").matches) query.focus({ preventScroll: true }); // no keyboard over a phone's page
 
   // --- stop ---
 
@@ -75,11 +76,5 @@
     const step = event.detail.requestConfig?.elt?.dataset?.step;
     const next = turn?.querySelector(`a[data-step="${step}"]`) ?? turn?.querySelector(".siblings a, .undo, .actions button");
     next?.focus({ preventScroll: true });
-  });
-
-  // Writing in an own field chooses "Write your own".
-  document.addEventListener("input", (event) => {
-    if (!event.target.matches(".own-profile textarea")) return;
-    event.target.form.querySelector("[data-own]").checked = true;
   });
 })();
