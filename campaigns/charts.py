@@ -216,7 +216,8 @@ def _plain(metric: Metric, value: int | float | None) -> str | int | None:
 
 
 def _basis(figures: Figures) -> str:
-    return f"{figures.queries:,} questions, {figures.impressions:,} ads shown, {figures.clicks:,} clicks"
+    counts = ((figures.queries, "question"), (figures.impressions, "shown ad"), (figures.clicks, "click"))
+    return ", ".join(f"{number:,} {what}{'' if number == 1 else 's'}" for number, what in counts)
 
 
 def _finding(metric: Metric, days: dict[date, Figures], currency: str) -> str:
