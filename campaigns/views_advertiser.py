@@ -84,7 +84,7 @@ def ads(request: HttpRequest, slug: str) -> HttpResponse:
         "day_choices": DAY_CHOICES,
         "sort": sort if sort.removeprefix("-") in SORTS else "-spend",
         "columns": COLUMNS,
-        "now": timezone.now().astimezone(ZoneInfo(advertiser.time_zone)),
+        "now": timezone.now(),
     }
     return render(request, "campaigns/ads.html", context)
 
