@@ -1,10 +1,13 @@
 """How many questions a visitor may send in a minute. Knows nothing of what is asked or of who answers."""
 
 from datetime import datetime
+from ipaddress import ip_address, ip_network
 
 from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpRequest
+
+from campaigns.clicks import client_address
 
 PEOPLE_BEHIND_ONE_ADDRESS = 3  # an office shares one address; a fresh cookie per question must not be a way round
 
@@ -13,18 +16,19 @@ def is_over_limit(*, request: HttpRequest, visitor: str, now: datetime) -> bool:
     """Counts this question, and says whether it is one too many in this minute for the visitor or for the address."""
     minute = f"{now:%Y%m%d%H%M}"
     limit = settings.QUESTIONS_PER_MINUTE
-    counts = [(f"questions:{minute}:address:{client_address(request)}", limit * PEOPLE_BEHIND_ONE_ADDRESS)]
+    counts = [(f"questions:{minute}:address:{_line(client_address(request.META))}", limit * PEOPLE_BEHIND_ONE_ADDRESS)]
     if visitor:
         counts.append((f"questions:{minute}:visitor:{visitor}", limit))
     over = [_count(key) > most for key, most in counts]  # counts both before it judges
     return any(over)
 
 
-def client_address(request: HttpRequest) -> str:
-    """The address of the browser: only what our own proxies wrote into X-Forwarded-For is believed."""
-    hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
-    ours = settings.TRUSTED_PROXY_COUNT
-    return hops[-min(ours, len(hops))] if ours and hops else request.META.get("REMOTE_ADDR", "")
+def _line(address: str) -> str:
+    """What one customer of a network has: an IPv4 address, or 2**64 IPv6 addresses to change between."""
+    try:
+        return str(ip_network(f"{address}/64", strict=False)) if ip_address(address).version == 6 else address
+    except ValueError:
+        return address
 
 
 def _count(key: str) -> int:

@@ -146,7 +146,9 @@ def _started(request: HttpRequest, turn: Turn, *, template: str) -> HttpResponse
         return redirect(_address(turn))
     context = {**turn_context(request, turn), **_composer_context(request, conversation=turn.conversation)}
     response = render(request, template, context)
-    response["HX-Push-Url"] = reverse("conversation", args=[turn.conversation_id])
+    address = reverse("conversation", args=[turn.conversation_id])
+    if not (request.htmx.current_url_abs_path or "").startswith(address):
+        response["HX-Push-Url"] = address
     return response
 
 

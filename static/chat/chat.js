@@ -71,10 +71,12 @@
 
   document.addEventListener("htmx:afterSettle", (event) => {
     if (document.activeElement !== document.body) return;
-    if (event.detail.elt.id === "profile-sheet") return document.getElementById("profile-button").focus();
-    const turn = event.detail.elt.closest?.(".turn");
-    const step = event.detail.requestConfig?.elt?.dataset?.step;
-    const next = turn?.querySelector(`a[data-step="${step}"]`) ?? turn?.querySelector(".siblings a, .undo, .actions button");
-    next?.focus({ preventScroll: true });
+    const { elt: fresh, requestConfig: request } = event.detail;
+    if (fresh.id === "profile-sheet") return document.getElementById("profile-button").focus();
+    const turn = fresh.closest?.(".turn");
+    const wanted = [`a[data-step="${request?.elt?.dataset?.step}"]`, ".siblings a"];
+    if (request?.path?.endsWith("/hide/")) wanted.unshift(".hidden-ad button");
+    const next = wanted.map((selector) => turn?.querySelector(selector)).find(Boolean) ?? query;
+    next.focus({ preventScroll: true });
   });
 })();

@@ -74,5 +74,11 @@
     if (root.matches("[data-stream]")) turns.unshift(root);
     turns.forEach(follow);
   });
-  window.addEventListener("pagehide", () => sources.forEach((source) => source.close()));
+  window.addEventListener("pagehide", () => {
+    sources.forEach((source) => source.close());
+    sources.clear();
+  });
+  window.addEventListener("pageshow", (event) => {
+    if (event.persisted) document.querySelectorAll("[data-stream]").forEach(follow);
+  });
 })();

@@ -18,9 +18,7 @@ FORM = {"idempotency_key": "a" * 32, "reason": "other"}
 
 
 def private_addresses() -> list[str]:
-    return sorted(
-        {pattern.name for pattern in urls.urlpatterns} - PUBLIC - TRAFFIC - {"turn_stream"}
-    )  # the stream: test_views_stream.py
+    return sorted({pattern.name for pattern in urls.urlpatterns} - PUBLIC - ELSEWHERE)
 
 
 def address(name: str, turn: Turn) -> str:

@@ -14,10 +14,8 @@ pytestmark = pytest.mark.django_db
 def test_every_list_opens(admin_client, model):
     turn = answered(browser().visitor, acme())
     AdReport.objects.create(turn=turn, ad=acme_ad(turn), reason="other")
-    assert (
-        admin_client.get(reverse(f"admin:chat_{model}_changelist"), {"q": "mug"} if model == "turn" else {}).status_code
-        == 200
-    )
+    search = {"q": "mug"} if model == "turn" else {}
+    assert admin_client.get(reverse(f"admin:chat_{model}_changelist"), search).status_code == 200
 
 
 def acme_ad(turn):

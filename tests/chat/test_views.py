@@ -48,7 +48,8 @@ def test_page_names_another_model_without_calling_it_small(client, settings):
     settings.AD_LLM_MODEL = "Qwen/Qwen3-4B"
     page = client.get("/").content.decode()
     assert "Qwen3-4B" in page
-    assert "small" not in page
+    assert "small lab model" not in page
+    assert "built-in" not in page
 
 
 def test_page_runs_no_inline_script_or_style(client):
@@ -193,6 +194,13 @@ def test_forged_forwarding_header_is_no_way_round_the_limit(settings, started):
     assert 429 in [answer.status_code for answer in answers]
 
 
+def test_change_of_ipv6_address_is_no_way_round_the_limit(settings, started):
+    settings.QUESTIONS_PER_MINUTE = 1
+    origins = [{"REMOTE_ADDR": f"2001:db8:1:2::{n}"} for n in range(8)]
+    answers = [browser().client.post(reverse("turn_create"), question(), **origin) for origin in origins]
+    assert 429 in [answer.status_code for answer in answers]
+
+
 def test_proxy_of_ours_names_the_address(settings, started):
     settings.QUESTIONS_PER_MINUTE, settings.TRUSTED_PROXY_COUNT = 1, 1
     forwarded = [{**HTMX, "X-Forwarded-For": f"6.6.6.6, 203.0.113.{n}"} for n in range(8)]
@@ -209,8 +217,21 @@ def test_retry_is_a_sibling_and_the_first_answer_stays(started):
     again = alice.client.post(reverse("turn_retry", args=[first.pk]), {"idempotency_key": uuid4().hex}, headers=HTMX)
     second = Turn.objects.exclude(pk=first.pk).get()
     assert again.status_code == 200
+    assert "HX-Push-Url" in again.headers  # it was sent from an address that is not the conversation's
     assert (second.query, second.retry_of, second.conversation) == (first.query, first, first.conversation)
     assert started == [second.pk]
+
+
+def test_address_bar_stays_where_the_conversation_is_already(started):
+    alice = browser()
+    first = answered(alice.visitor, "The blue one.")
+    here = "http://testserver" + reverse("conversation", args=[first.conversation_id])
+    response = alice.client.post(
+        reverse("turn_create"),
+        question(conversation=str(first.conversation_id)),
+        headers={**HTMX, "HX-Current-URL": here},
+    )
+    assert "HX-Push-Url" not in response.headers
 
 
 def test_retry_pressed_twice_asks_once(started):
