@@ -13,12 +13,14 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "auction_site.settings")
 _django = get_asgi_application()
 
-from chat import registry, streams  # noqa: E402  (they need the apps that the line above loads)
+from campaigns import click_lane  # noqa: E402  (they need the apps that the line above loads)
+from chat import registry, streams  # noqa: E402
 
 
 async def application(scope, receive, send) -> None:
     if scope["type"] != "lifespan":
-        await _django(scope, receive, send)
+        if not await click_lane.take(scope, send):
+            await _django(scope, receive, send)
         return
     while True:
         event = (await receive())["type"]

@@ -35,11 +35,12 @@ ROBOTS = re.compile(
 def click(request: HttpRequest, token: str) -> HttpResponse:
     """Records the click and redirects; a token we never issued gets the ordinary "not found" page and leaves no row."""
     try:
-        outcome = billing.record_click(
+        outcome = follow(
             token=token,
-            visitor_hash=visitors.visitor_hash(request),
-            network_hash=network_hash(client_address(request.META)),
-            suspicion=suspicion(request.method, request.headers),
+            method=request.method,
+            headers=request.headers,
+            visitor_cookie=request.COOKIES.get(visitors.COOKIE, ""),
+            peer=request.META.get("REMOTE_ADDR", ""),
         )
     except billing.InvalidToken:
         raise Http404 from None
@@ -56,8 +57,20 @@ def click(request: HttpRequest, token: str) -> HttpResponse:
     return response
 
 
+def follow(
+    *, token: str, method: str, headers: Mapping[str, str], visitor_cookie: str, peer: str
+) -> billing.ClickOutcome:
+    """Records one click as the request tells it. Header names are looked up in lower case."""
+    return billing.record_click(
+        token=token,
+        visitor_hash=visitors.hash_of_cookie(visitor_cookie),
+        network_hash=network_hash(client_address(peer, headers.get("x-forwarded-for", ""))),
+        suspicion=suspicion(method, headers),
+    )
+
+
 def suspicion(method: str, headers: Mapping[str, str]) -> str | None:
-    """Why this request is no person's click, if its method or headers say so. Header names are read in lower case."""
+    """Why this request is no person's click, if its method or headers say so."""
     if ROBOTS.search(headers.get("user-agent", "")):
         return RejectedClick.Reason.BOT.value
     if method == "HEAD":
@@ -71,13 +84,12 @@ def suspicion(method: str, headers: Mapping[str, str]) -> str | None:
     return None
 
 
-def client_address(meta: Mapping[str, str]) -> str:
+def client_address(peer: str, forwarded_for: str) -> str:
     """The visitor's address: what the outermost of our own proxies saw, or else the peer itself."""
-    forwarded = [hop.strip() for hop in meta.get("HTTP_X_FORWARDED_FOR", "").split(",")]
-    trusted = settings.TRUSTED_PROXY_COUNT
-    if trusted and len(forwarded) >= trusted:
-        return forwarded[-trusted]  # what stands left of it, the visitor may have made up
-    return meta.get("REMOTE_ADDR", "")
+    hops, trusted = forwarded_for.split(","), settings.TRUSTED_PROXY_COUNT
+    if trusted and forwarded_for and len(hops) >= trusted:
+        return hops[-trusted].strip()  # what stands left of it, the visitor may have made up
+    return peer
 
 
 def network_hash(address: str) -> str:
