@@ -16,7 +16,8 @@ def is_over_limit(*, request: HttpRequest, visitor: str, now: datetime) -> bool:
     """Counts this question, and says whether it is one too many in this minute for the visitor or for the address."""
     minute = f"{now:%Y%m%d%H%M}"
     limit = settings.QUESTIONS_PER_MINUTE
-    counts = [(f"questions:{minute}:address:{_line(client_address(request.META))}", limit * PEOPLE_BEHIND_ONE_ADDRESS)]
+    address = client_address(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
+    counts = [(f"questions:{minute}:line:{_line(address)}", limit * PEOPLE_BEHIND_ONE_ADDRESS)]
     if visitor:
         counts.append((f"questions:{minute}:visitor:{visitor}", limit))
     over = [_count(key) > most for key, most in counts]  # counts both before it judges
