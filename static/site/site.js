@@ -1,4 +1,4 @@
-// What every page needs: short notices that go away, forms that send themselves when a choice changes, copying.
+// What every page needs: short notices that go away, forms that send themselves when a choice changes, honest failures.
 
 const NOTICE_MS = 8000;
 const toasts = document.getElementById("toasts");
@@ -20,9 +20,9 @@ new MutationObserver((changes) => {
   for (const change of changes) change.addedNodes.forEach((node) => node.nodeType === 1 && retire(node));
 }).observe(toasts, { childList: true });
 
-document.addEventListener("click", (event) => {
-  const close = event.target.closest("[data-dismiss]");
-  if (close) close.closest(close.dataset.dismiss)?.remove();
+// What a notice offers (Undo) is done: the notice has said its piece.
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.detail.successful) event.target.closest(".toast-note")?.remove();
 });
 
 document.addEventListener("change", (event) => {
