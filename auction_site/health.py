@@ -1,8 +1,8 @@
 """Is the process alive, and can it serve? For load balancers and supervisors; public, so silent about hosts."""
 
+import asyncio
 import logging
 import tempfile
-import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
@@ -14,6 +14,8 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
+
+from chat import registry
 
 logger = logging.getLogger(__name__)
 LIMIT_S = 1.0  # for each part; they are asked side by side
@@ -33,14 +35,8 @@ def migrations() -> None:
 
 
 def model_server() -> None:
-    from chat.models import ModelVersion
-
-    live = ModelVersion.objects.filter(is_live=True, source=ModelVersion.Source.REGISTERED).first()
-    request = urllib.request.Request(
-        f"{(live.base_url if live else settings.AD_LLM_BASE_URL).rstrip('/')}/models",
-        headers={"Authorization": f"Bearer {settings.AD_LLM_API_KEY}"},
-    )
-    urllib.request.urlopen(request, timeout=LIMIT_S).close()
+    if not asyncio.run(registry.engine_for(registry.live()).healthy()):
+        raise RuntimeError("the model server does not answer")
 
 
 def broker() -> None:
