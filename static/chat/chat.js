@@ -70,12 +70,12 @@
   // --- where the focus goes when what held it is replaced ---
 
   document.addEventListener("htmx:afterSettle", (event) => {
-    if (document.activeElement !== document.body) return;
     const { elt: fresh, requestConfig: request } = event.detail;
-    if (fresh.id === "profile-sheet") return document.getElementById("profile-button").focus();
+    if (document.activeElement !== document.body || !request) return;
+    if (fresh.id.startsWith("profile-")) return document.getElementById("profile-button").focus();
     const turn = fresh.closest?.(".turn");
-    const wanted = [`a[data-step="${request?.elt?.dataset?.step}"]`, ".siblings a"];
-    if (request?.path?.endsWith("/hide/")) wanted.unshift(".hidden-ad button");
+    const wanted = [`a[data-step="${request.elt.dataset.step}"]`, ".siblings a"];
+    if (request.path.endsWith("/hide/")) wanted.unshift(".hidden-ad button");
     const next = wanted.map((selector) => turn?.querySelector(selector)).find(Boolean) ?? query;
     next.focus({ preventScroll: true });
   });
