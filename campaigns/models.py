@@ -1,4 +1,4 @@
-"""The market: who may advertise, at what bid, what was shown, what is owed. One docstring per table states its grain."""
+"""The market: who may advertise, at what bid, what was shown, what is owed. A docstring per table states its grain."""
 
 import uuid
 
@@ -88,7 +88,9 @@ class Account(models.Model):
 
     class Meta:
         constraints = [
-            CheckConstraint(condition=Q(balance_micros__range=(0, MAX_BALANCE_MICROS)), name="account_balance_in_range"),
+            CheckConstraint(
+                condition=Q(balance_micros__range=(0, MAX_BALANCE_MICROS)), name="account_balance_in_range"
+            ),
             CheckConstraint(
                 condition=Q(kind="wallet", advertiser__isnull=False)
                 | Q(kind__in=["clearing", "revenue"], advertiser__isnull=True, balance_micros=0),
@@ -235,7 +237,9 @@ class AuctionCandidate(models.Model):
     class Meta:
         constraints = [
             UniqueConstraint(fields=["auction", "ad"], name="one_candidacy_per_ad_and_auction"),
-            CheckConstraint(condition=Q(bid_micros__range=(MIN_BID_MICROS, MAX_BID_MICROS)), name="candidate_bid_in_range"),
+            CheckConstraint(
+                condition=Q(bid_micros__range=(MIN_BID_MICROS, MAX_BID_MICROS)), name="candidate_bid_in_range"
+            ),
         ]
 
 
@@ -316,12 +320,19 @@ class Transfer(models.Model):
 
     class Meta:
         constraints = [
-            CheckConstraint(condition=Q(amount_micros__gt=0, amount_micros__lte=MAX_BALANCE_MICROS), name="transfer_positive"),
+            CheckConstraint(
+                condition=Q(amount_micros__gt=0, amount_micros__lte=MAX_BALANCE_MICROS), name="transfer_positive"
+            ),
             CheckConstraint(condition=~Q(debit=F("credit")), name="transfer_between_two_accounts"),
             CheckConstraint(
                 condition=Q(kind="charge", click__isnull=False, reverses__isnull=True)
                 | Q(kind="credit", click__isnull=True, reverses__isnull=False)
-                | Q(kind__in=["deposit", "withdrawal"], click__isnull=True, reverses__isnull=True, external_ref__isnull=False),
+                | Q(
+                    kind__in=["deposit", "withdrawal"],
+                    click__isnull=True,
+                    reverses__isnull=True,
+                    external_ref__isnull=False,
+                ),
                 name="transfer_names_its_cause",
             ),
         ]

@@ -23,7 +23,10 @@ def test_healthz_asks_nobody(client):
 def test_readyz_is_ready_when_every_part_is(client, settings):
     with FakeOpenAI() as fake:
         settings.AD_LLM_BASE_URL = fake.base_url
-        response = client.get("/readyz")
+        for _ in range(20):  # on a busy machine a part may need more than its second, above all the first time
+            response = client.get("/readyz")
+            if response.status_code == 200:
+                break
     assert response.status_code == 200, response.content
     assert response.json()["parts"] == dict.fromkeys(["database", "migrations", "model_server", "broker"], "ok")
 
