@@ -6,11 +6,11 @@ import pytest
 from django.apps import apps
 from django.contrib.auth import authenticate
 
-from campaigns import billing
 from campaigns.auction.candidates import MICROS
 from campaigns.clock import database_now
 from campaigns.models import Account, Ad, Advertiser, Bid, Campaign, DatabaseMark, Membership, Transfer
 from campaigns.seeding import DEMO_PASSWORD, SeedRefused, seed_market
+from campaigns.statement import statement_lines
 
 pytestmark = pytest.mark.django_db
 
@@ -117,5 +117,5 @@ def test_money_and_bids_are_older_than_any_simulated_visit():
     month_ago = database_now() - timedelta(days=31)
     for model in (Advertiser, Campaign, Ad, Bid, Transfer):
         assert not model.objects.filter(created_at__gt=month_ago).exists(), model
-    for transfer in billing.statement(advertiser=Advertiser.objects.get(slug="brewbright")):
-        assert transfer.balance_micros == transfer.change_micros == 24_000 * MICROS
+    (line,) = statement_lines(Advertiser.objects.get(slug="brewbright").wallet)
+    assert line.balance_micros == line.signed_micros == 24_000 * MICROS
