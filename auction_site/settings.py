@@ -241,5 +241,8 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
-    "loggers": {"httpx2": {"level": "WARNING"}},  # it would log every request to the model server
+    "loggers": {
+        "httpx2": {"level": "WARNING"},  # it would log every request to the model server
+        "kombu.connection": {"level": "ERROR"},  # it would warn that files have no host name
+    },
 }
