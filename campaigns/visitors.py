@@ -35,7 +35,11 @@ def ensure_visitor(request: HttpRequest) -> tuple[str, str | None]:
     if known := visitor_hash(request):
         return known, None
     visitor_id = secrets.token_hex(16)
-    return _digest(visitor_id), _signer().sign(visitor_id)
+    return _digest(visitor_id), cookie_for(visitor_id)
+
+
+def cookie_for(visitor_id: str) -> str:
+    return _signer().sign(visitor_id)
 
 
 def set_visitor_cookie(response: HttpResponse, value: str) -> None:
