@@ -122,7 +122,8 @@ def demo(processes: Processes) -> None:
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     wait_until_ready(processes, f"http://{shown}:{port}/")
     visitors = processes.run("visitors", sys.executable, "manage.py", *FIRST_VISITORS.split())
-    print(f"\n  The site is ready:  http://{shown}:{port}/\n\n{printed['seed_demo']}\n\n  {visitors.splitlines()[-1]}", flush=True)
+    print(f"\n  The site is ready:  http://{shown}:{port}/\n\n{printed['seed_demo']}\n", flush=True)
+    print(f"  {visitors.splitlines()[-1]}")
     print("  Ctrl-C stops it.\n", flush=True)
     while True:
         processes.check()
