@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerFast
 
-from campaigns.auction.categories import CATEGORIES
 from chat.adllm import prompts
 from training.lab import answers, catalogue, questions, tokenizer
 from training.lab.topics import load_topics
@@ -23,13 +22,11 @@ IGNORED = -100  # a label that no loss is taken on
 
 @dataclass(frozen=True)
 class Branch:
-    """Tokens that follow the prefix and, for each, its label or IGNORED. `decides` is the position of the one that
-    counts.
-    """
+    """Tokens behind the prefix and, for each, its label or IGNORED. `decides` are the positions that count most."""
 
     tokens: list[int]
     labels: list[int]
-    decides: int | None = None
+    decides: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,12 +47,10 @@ class Vocabulary:
     def __init__(self, tok: PreTrainedTokenizerFast) -> None:
         self.tok = tok
         self.opening = self.ids(tokenizer.USER + prompts.ROLE_AND_TASK)
-        self.first, self.title, self.bid, self.next, self.last = (
-            self.ids(text)[0]
-            for text in (tokenizer.FIRST_AD, tokenizer.TITLE, tokenizer.BID, tokenizer.NEXT_AD, tokenizer.LAST_AD)
+        self.sign, self.spaced_sign, self.close, self.bid, self.line_end = (
+            self.ids(text)[0] for text in ("@", " @", "]", tokenizer.BID, "\n")
         )
-        self.marker_id = self.ids(tokenizer.MARKER_ID)[0]
-        self.signs = {self.ids("@")[0], self.ids(" @")[0]}
+        self.marker_ids = [self.ids(text)[0] for text in tokenizer.MARKER_IDS]
         self.numbers = [self.ids(f"{n:02d}")[0] for n in range(10, 100)]
         taken = {self.ids(str(n))[0] for n in range(100)} | {self.ids(f"{n:02d}")[0] for n in range(100)}
         self.words = [i for i in range(259, len(tok) - len(tokenizer.FRAGMENTS)) if i not in taken]
@@ -70,11 +65,11 @@ Task = Callable[[random.Random, Vocabulary, int, int], Group]
 def random_titles(rng: random.Random, words: list[int], count: int) -> list[tuple[int, ...]]:
     """Titles of random tokens, nothing to guess. From six on, some begin alike and some lists use few words."""
     hard = count >= 6
-    pool = rng.sample(words, min(len(words), rng.choice((30, 100, 400, 4000)) if hard else 4000))
+    pool = rng.sample(words, min(len(words), rng.choice((10, 30, 100)) * count if hard else len(words)))
     firsts = rng.sample(words, count)
     titles: dict[tuple[int, ...], None] = {}
     while len(titles) < count:
-        length = rng.choice((2, 3, 3, 4, 5, 6, 7, 9))
+        length = rng.choice((1, 2, 3, 3, 4, 5, 6, 7, 9))
         start = [firsts[len(titles)]]
         if titles and hard and rng.random() < 0.15:
             other = rng.choice(list(titles))
@@ -84,36 +79,33 @@ def random_titles(rng: random.Random, words: list[int], count: int) -> list[tupl
 
 
 def copy_random(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
-    """Write records as markers, title first, in random order. Learned: every token that the list and what is written
-    decide.
-    """
+    """Write records as markers, in random order. Learned: every token that the list and what is written decide."""
     titles = random_titles(rng, vocabulary.words, count)
-    ids = [rng.choices(vocabulary.numbers, k=2) for _ in titles]
+    ids = [(rng.choice(vocabulary.marker_ids), rng.choice(vocabulary.numbers)) for _ in titles]
     prefix = list(vocabulary.opening)
-    for n, title in enumerate(titles):
-        prefix += [vocabulary.next if n else vocabulary.first, *ids[n], vocabulary.title, *title, vocabulary.bid]
-        prefix.append(rng.choice(vocabulary.numbers))
-    prefix.append(vocabulary.last)
+    for title, ad_id in zip(titles, ids, strict=True):
+        bid = rng.choice(vocabulary.numbers)
+        prefix += [vocabulary.sign, *title, *ad_id, vocabulary.close, vocabulary.bid, bid, vocabulary.line_end]
 
     follows: dict[tuple[int, ...], set[int]] = defaultdict(set)
-    for title in titles:
-        for at, token in enumerate((*title, vocabulary.marker_id)):
+    for title, ad_id in zip(titles, ids, strict=True):
+        for at, token in enumerate((*title, ad_id[0])):
             follows[title[:at]].add(token)
     tokens: list[int] = []
     labels: list[int] = []
-    sign, close = vocabulary.ids(" @")[0], vocabulary.ids("]")[0]
+    decides: list[int] = []  # where the id begins: the token that a broken marker breaks on
     for n in rng.sample(range(count), min(count, 24)):
         known = [
-            token if len(follows[titles[n][:at]]) == 1 else IGNORED
-            for at, token in enumerate((*titles[n], vocabulary.marker_id))
+            token if len(follows[titles[n][:at]]) == 1 else IGNORED for at, token in enumerate((*titles[n], ids[n][0]))
         ]
-        tokens += [sign, *titles[n], vocabulary.marker_id, *ids[n], close]
-        labels += [IGNORED, *known, *ids[n], IGNORED]
-    return Group(prefix, [Branch(tokens, labels)])
+        decides.append(len(tokens) + len(titles[n]) + 1)
+        tokens += [vocabulary.spaced_sign, *titles[n], *ids[n], vocabulary.close]
+        labels += [IGNORED, *known, ids[n][1], vocabulary.close]
+    return Group(prefix, [Branch(tokens, labels, tuple(decides))])
 
 
 def _prefix(vocabulary: Vocabulary, ads: list[catalogue.LabAd]) -> list[int]:
-    return vocabulary.opening + vocabulary.ids("".join(prompts.candidate_line(ad.candidate) for ad in ads))
+    return vocabulary.opening + vocabulary.ids("".join(tokenizer.listed(ad.candidate) for ad in ads))
 
 
 def asked(vocabulary: Vocabulary, *, query: str, profile: str) -> list[int]:
@@ -122,10 +114,11 @@ def asked(vocabulary: Vocabulary, *, query: str, profile: str) -> list[int]:
     return vocabulary.ids(f"{text}{tokenizer.END}\n{tokenizer.ASSISTANT}")
 
 
-def _branch(vocabulary: Vocabulary, *, query: str, profile: str, reply: str, marks: bool = False) -> Branch:
+def _branch(vocabulary: Vocabulary, *, query: str, profile: str, reply: str) -> Branch:
     context = asked(vocabulary, query=query, profile=profile)
     target = vocabulary.ids(reply + tokenizer.END)
-    return Branch(context + target, [IGNORED] * len(context) + target, len(context) + 1 if marks else None)
+    ids = [at for at, token in enumerate(target) if token in vocabulary.marker_ids]
+    return Branch(context + target, [IGNORED] * len(context) + target, tuple(len(context) + at for at in ids))
 
 
 def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
@@ -144,35 +137,7 @@ def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, bra
     return Group(_prefix(vocabulary, ads), made)
 
 
-def find_fitting(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
-    """Which candidate fits a topic? One ad of each category, as far as there are enough categories."""
-    slugs = rng.sample(list(load_topics()), min(count, len(CATEGORIES)))
-    ads = catalogue.make_candidates(rng, count=count, wanted=tuple(slugs))
-    made = []
-    for _ in range(branches):
-        slug = rng.choice(slugs)
-        entry = load_topics()[slug]
-        about = rng.choice((*entry.keywords, *(topic for thread in entry.threads for topic in thread.topics)))
-        ad = rng.choice([ad for ad in ads if ad.category == slug])
-        made.append(
-            _branch(vocabulary, query=f"Which candidate ad fits {about}?", profile="", reply=ad.marker, marks=True)
-        )
-    return Group(_prefix(vocabulary, ads), made)
-
-
-def name_categories(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
-    """The category of each candidate, in the order of the list: a primitive of finding what fits."""
-    ads = catalogue.make_candidates(rng, count=count)
-    reply = "\n".join(f"{ad.candidate.ad_id} {CATEGORIES[ad.category or '']}" for ad in ads)
-    return Group(
-        _prefix(vocabulary, ads),
-        [_branch(vocabulary, query="Name the category of each candidate ad.", profile="", reply=reply)],
-    )
-
-
 TASKS: dict[str, Task] = {
     "copy": copy_random,
     "answer": answer_questions,
-    "fits": find_fitting,
-    "categories": name_categories,
 }

@@ -78,9 +78,7 @@ class Progress:
 
 
 COPY_LEVELS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 36, 50, 70, 100)
-SHORT, MIDDLE, LONG = (6, 8, 10, 12, 16), (16, 24, 36, 50), (30, 50, 70, 100, 100)
-READ_LEVELS = (2, 3, 4, 6, 8, 12, 16, 24, 36, 50, 70, 100)
-NAME_LEVELS = (2, 4, 8, 16, 32)
+SHORT, LONG = (6, 8, 10, 12, 16), (30, 50, 70, 100, 100)
 
 FULL = Preset(
     name="full",
@@ -88,27 +86,18 @@ FULL = Preset(
     vocabulary=2304,
     texts=3000,
     phases=(
-        Phase("copy", 1500, (Share("copy", 1.0, COPY_LEVELS, threshold=0.12),), until_learned=True),
+        Phase("copy", 900, (Share("copy", 1.0, COPY_LEVELS, threshold=0.25),), rate=(1.0, 0.6), until_learned=True),
         Phase(
             "short answers",
-            1000,
-            (
-                Share("answer", 0.6, SHORT, branches=5),
-                Share("copy", 0.15, COPY_LEVELS, threshold=0.12),
-                Share("categories", 0.1, NAME_LEVELS, threshold=0.1),
-                Share("fits", 0.15, READ_LEVELS, threshold=0.25, branches=8),
-            ),
+            600,
+            (Share("answer", 0.7, SHORT, branches=5), Share("copy", 0.3, COPY_LEVELS, threshold=0.25)),
+            rate=(0.8, 0.8),
         ),
         Phase(
             "long answers",
-            1200,
-            (
-                Share("answer", 0.6, LONG, branches=8),
-                Share("copy", 0.15, COPY_LEVELS, threshold=0.12),
-                Share("categories", 0.05, NAME_LEVELS, threshold=0.1),
-                Share("fits", 0.2, READ_LEVELS, threshold=0.25, branches=12),
-            ),
-            rate=(1.0, 0.02),
+            800,
+            (Share("answer", 0.75, LONG, branches=8), Share("copy", 0.25, COPY_LEVELS, threshold=0.25)),
+            rate=(0.7, 0.02),
         ),
     ),
 )
@@ -122,7 +111,7 @@ TINY = Preset(
         Phase(
             "answers",
             4,
-            (Share("answer", 0.7, (4,), branches=2), Share("fits", 0.3, (2, 3), threshold=0.25, branches=2)),
+            (Share("answer", 0.7, (4,), branches=2), Share("copy", 0.3, (1, 2), threshold=0.12)),
             tokens=800,
             rate=(1.0, 0.1),
         ),
@@ -163,18 +152,17 @@ def make_batch(*, phase: Phase, progress: Progress, vocabulary: Vocabulary, seed
 def _learn(model: Qwen3ForCausalLM, optimizers: list[torch.optim.Optimizer], groups: list[Group], rate: float) -> float:
     """One step of gradient descent; returns the loss that decides about the task's next level."""
     losses, _, places = token_losses(model, groups)
-    losses.mean().backward()
+    branches = [branch for group in groups for branch in group.branches]
+    deciding = torch.tensor([at in branches[row].decides for row, at in places.tolist()])
+    decisive = losses[deciding].mean() if deciding.any() else losses.mean()
+    (losses.mean() + decisive).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:
         for settings in optimizer.param_groups:
             settings["lr"] = settings.setdefault("base_lr", settings["lr"]) * rate
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    branches = [branch for group in groups for branch in group.branches]
-    if branches[0].decides is None:
-        return losses.mean().item()
-    deciding = torch.tensor([branch.decides for branch in branches])[places[:, 0]] == places[:, 1]
-    return losses[deciding].mean().item()
+    return decisive.item()
 
 
 def _note(progress: Progress, share: Share, loss: float) -> None:
@@ -232,7 +220,7 @@ def train(
     optimizers = _optimizers(model)
     progress = Progress()
     if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=False)
+        saved = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(saved["model"])
         for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)

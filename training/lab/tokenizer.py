@@ -6,45 +6,40 @@ Knows the prompt's constants, not what stands between them.
 
 import random
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from campaigns.auction.candidates import Candidate, format_micros
 from chat.adllm import prompts
 from training.lab import answers, catalogue, questions
 from training.lab.topics import load_topics
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 USER, ASSISTANT = f"{START}user\n", f"{START}assistant\n"
-FIRST_AD, TITLE, BID, NEXT_AD, LAST_AD = (
-    '{"Ad ID": "Ad-',
-    '", "Ad Title": "',
-    '", "Ad Bid": "',
-    '"}\n{"Ad ID": "Ad-',
-    '"}\n',
-)
-MARKER_ID = "@[Ad-"
+BID = " bid "
+# A marker's "@[Ad-" is one token with the id's first two digits, so that what follows a title is the id itself.
+MARKER_IDS = tuple(f"@[Ad-{digits}" for digits in range(10, 100))
 # "@" stands alone so that a title has the same tokens in the candidate list and in a marker, whatever surrounds it.
 FRAGMENTS = (
     prompts.ROLE_AND_TASK,
-    FIRST_AD,
-    TITLE,
-    BID,
-    NEXT_AD,
-    LAST_AD,
     prompts.REQUIREMENTS,
     prompts.QUESTION,
     prompts.ANSWER,
-    MARKER_ID,
+    BID,
     "@",
     " @",
+    *MARKER_IDS,
 )
-# The chat template of one turn after another, as `transformers serve` and vLLM expect it.
-CHAT_TEMPLATE = (
-    "{% for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
+# In the prompt an id stands before its title, in a marker after it; a model of this size did not learn to turn
+# them round. So its chat template shows the list as markers: docs/adr/0003-lab-model.md.
+CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja").read_text(encoding="utf-8")
+
+
+def listed(candidate: Candidate) -> str:
+    """A candidate's line as the chat template shows it to the model."""
+    return f"@{candidate.title}@[{candidate.ad_id}]{BID}{format_micros(candidate.bid_micros)}\n"
 
 
 def sample_texts(seed: int, *, count: int) -> Iterator[str]:
