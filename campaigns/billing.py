@@ -17,50 +17,23 @@ everywhere: campaign, then wallet. Knows nothing of requests.
 
 import random
 import time
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
 from django.db import IntegrityError, OperationalError, connection, transaction
-from django.db.models import Count, F, Q, Sum
-from django.db.models.functions import Coalesce
+from django.db.models import F
 
 from campaigns import tokens
 from campaigns.auction.candidates import format_micros
 from campaigns.auction.validation import MAX_BALANCE_MICROS, InvalidInput
-from campaigns.clock import database_now, local_day, simulated
-from campaigns.models import (
-    Account,
-    Ad,
-    Advertiser,
-    Auction,
-    Campaign,
-    Click,
-    Impression,
-    RejectedClick,
-    Transfer,
-)
+from campaigns.charging import BILLED, ClickOutcome, decide_and_charge
+from campaigns.clock import simulated
+from campaigns.models import Account, Advertiser, Campaign, Transfer
 from campaigns.tokens import InvalidToken
 
-__all__ = ["ClickOutcome", "InvalidToken", "credit_charge", "deposit", "record_click", "withdraw"]
-
-BILLED = "billed"
-
-# Billed clicks per hour: a person compares a few offers; an office or a mobile network shares one address.
-VISITOR_LIMIT, VISITOR_AD_LIMIT = 40, 5
-NETWORK_LIMIT, NETWORK_AD_LIMIT = 200, 20
+__all__ = ["BILLED", "ClickOutcome", "InvalidToken", "credit_charge", "deposit", "record_click", "withdraw"]
 
 ATTEMPTS = 3  # at a click that met a deadlock or a serialisation failure; nothing else is repeated
 _WORTH_REPEATING = {"40P01", "40001"}
-
-
-@dataclass(frozen=True)
-class ClickOutcome:
-    """outcome is "billed" or a RejectedClick.Reason; the visitor goes to landing_url in either case."""
-
-    outcome: str
-    landing_url: str
-    charged_micros: int
 
 
 def record_click(
@@ -77,10 +50,15 @@ def record_click(
     and writes nothing, when we did not issue the token.
     """
     token_id = tokens.token_id(token)
-    decide = _decide_on_postgresql if connection.vendor == "postgresql" else _decide_on_sqlite
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            outcome = decide(token_id, visitor_hash, network_hash, suspicion, at)
+            outcome = decide_and_charge(
+                token_id=token_id,
+                visitor_hash=visitor_hash,
+                network_hash=network_hash,
+                suspicion=suspicion,
+                simulated_at=at,
+            )
         except OperationalError as error:
             state = getattr(error.__cause__, "sqlstate", None)
             if state not in _WORTH_REPEATING or attempt == ATTEMPTS or connection.in_atomic_block:
@@ -91,132 +69,6 @@ def record_click(
                 raise InvalidToken("never issued")
             return outcome
     raise AssertionError("unreachable")
-
-
-def _decide_on_postgresql(token_id, visitor_hash, network_hash, suspicion, at) -> ClickOutcome | None:
-    """One round trip; see migrations/sql/record_click_postgresql.sql."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT outcome, landing_url, charged_micros"
-            " FROM campaigns_record_click(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            [
-                token_id,
-                visitor_hash,
-                network_hash,
-                suspicion,
-                at,
-                VISITOR_LIMIT,
-                VISITOR_AD_LIMIT,
-                NETWORK_LIMIT,
-                NETWORK_AD_LIMIT,
-            ],
-        )
-        row = cursor.fetchone()
-    return row and ClickOutcome(*row)
-
-
-@transaction.atomic
-def _decide_on_sqlite(token_id, visitor_hash, network_hash, suspicion, at) -> ClickOutcome | None:
-    """The same story under SQLite's one write lock (BEGIN IMMEDIATE): what is read here cannot change before commit."""
-    impression = (
-        Impression.objects.select_related("candidate__auction", "candidate__ad__campaign__advertiser__wallet", "click")
-        .filter(token_id=token_id)
-        .first()
-    )
-    if impression is None:
-        return None
-    ad = impression.candidate.ad
-    campaign, advertiser = ad.campaign, ad.campaign.advertiser
-    price = impression.candidate.bid_micros
-    is_demo = impression.candidate.auction.origin == Auction.Origin.DEMO
-    moment = (at if is_demo else None) or database_now()
-
-    if suspicion is not None:
-        outcome = suspicion
-    elif hasattr(impression, "click"):
-        outcome = RejectedClick.Reason.DUPLICATE
-    elif moment > impression.expires_at:
-        outcome = RejectedClick.Reason.EXPIRED
-    elif impression.visitor_hash not in ("", visitor_hash):
-        outcome = RejectedClick.Reason.INVALID
-    elif (ad.status, ad.review_state, campaign.status, advertiser.status) != (
-        Ad.Status.ACTIVE,
-        Ad.Review.APPROVED,
-        Campaign.Status.ACTIVE,
-        Advertiser.Status.ACTIVE,
-    ):
-        outcome = RejectedClick.Reason.INACTIVE
-    elif _too_many(moment, ad, visitor_hash, network_hash):
-        outcome = RejectedClick.Reason.INVALID
-    elif not _can_pay(campaign, moment, price):
-        outcome = RejectedClick.Reason.OVER_BUDGET
-    else:
-        outcome = BILLED
-
-    if outcome != BILLED:
-        RejectedClick.objects.create(impression=impression, reason=outcome, created_at=moment)
-        return ClickOutcome(str(outcome), ad.landing_url, 0)
-
-    click = Click.objects.create(
-        impression=impression,
-        charged_micros=price,
-        visitor_hash=visitor_hash,
-        network_hash=network_hash,
-        created_at=moment,
-    )
-    Transfer.objects.create(
-        kind=Transfer.Kind.CHARGE,
-        debit=advertiser.wallet,
-        credit=platform_account(Account.Kind.REVENUE),
-        amount_micros=price,
-        click=click,
-        created_at=moment,
-    )
-    today = local_day(moment, advertiser.time_zone)
-    campaign.spent_micros += price
-    if campaign.day is None or campaign.day < today:
-        campaign.day, campaign.day_spent_micros = today, price
-    elif campaign.day == today:
-        campaign.day_spent_micros += price
-    campaign.save(update_fields=["spent_micros", "day", "day_spent_micros"])
-    _move(advertiser.wallet, -price)
-    return ClickOutcome(BILLED, ad.landing_url, price)
-
-
-def _too_many(moment: datetime, ad: Ad, visitor_hash: str, network_hash: str) -> bool:
-    last_hour = Click.objects.filter(created_at__gt=moment - timedelta(hours=1), created_at__lte=moment)
-    for place, limit, ad_limit in (
-        (Q(visitor_hash=visitor_hash) & ~Q(visitor_hash=""), VISITOR_LIMIT, VISITOR_AD_LIMIT),
-        (Q(network_hash=network_hash) & ~Q(network_hash=""), NETWORK_LIMIT, NETWORK_AD_LIMIT),
-    ):
-        counts = last_hour.filter(place).aggregate(
-            all=Count("pk"), on_this_ad=Count("pk", filter=Q(impression__candidate__ad=ad))
-        )
-        if counts["all"] >= limit or counts["on_this_ad"] >= ad_limit:
-            return True
-    return False
-
-
-def _can_pay(campaign: Campaign, moment: datetime, price: int) -> bool:
-    wallet = getattr(campaign.advertiser, "wallet", None)
-    time_zone = campaign.advertiser.time_zone
-    today = local_day(moment, time_zone)
-    if campaign.day is None or campaign.day < today:
-        spent_today = 0
-    elif campaign.day == today:
-        spent_today = campaign.day_spent_micros
-    else:  # midnight passed while this click waited: its own day is over and must be counted afresh
-        midnight = datetime(today.year, today.month, today.day, tzinfo=ZoneInfo(time_zone))
-        tomorrow = midnight + timedelta(days=1)  # wall-clock arithmetic: right on a day of 23 or 25 hours, too
-        spent_today = Click.objects.filter(
-            impression__candidate__ad__campaign=campaign, created_at__gte=midnight, created_at__lt=tomorrow
-        ).aggregate(sum=Coalesce(Sum("charged_micros"), 0))["sum"]
-    return (
-        wallet is not None
-        and wallet.balance_micros >= price
-        and campaign.spent_micros + price <= campaign.total_budget_micros
-        and spent_today + price <= campaign.daily_budget_micros
-    )
 
 
 def deposit(
@@ -292,9 +144,7 @@ def credit_charge(*, charge: Transfer, amount_micros: int | None = None, note: s
     if charge.kind != Transfer.Kind.CHARGE:
         raise InvalidInput("Only a charge can be credited.")
     if type(amount_micros) is not int or not 1 <= amount_micros <= charge.amount_micros:
-        raise InvalidInput(
-            f"The credit is between {format_micros(1)} and {format_micros(charge.amount_micros)}."
-        )
+        raise InvalidInput(f"The credit is between {format_micros(1)} and {format_micros(charge.amount_micros)}.")
     try:
         with transaction.atomic():
             credit = Transfer.objects.create(

@@ -60,7 +60,8 @@ def _landing_url(token: str, headers: dict[str, str], visitor_cookie: str, peer:
     except InvalidToken:
         return ""
     except (DatabaseError, InterfaceError):
-        connection.close()  # the view asks again through a fresh one; if the charge was made, it finds a duplicate
+        connection.close()
+        clicks.drop_dead_connections()  # the view asks again through a live one; a charge that was made is found there
         return ""
 
 

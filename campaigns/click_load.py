@@ -9,7 +9,7 @@ from hashlib import md5, sha256
 
 from django.db import InterfaceError, OperationalError, connection, connections
 
-from campaigns import billing, tokens, visitors
+from campaigns import billing, charging, tokens, visitors
 
 CAMPAIGNS = 1000  # clicks spread over them; those on one campaign take turns at its row
 CLICKS_PER_VISITOR = 10
@@ -22,7 +22,7 @@ STATEMENT = f"""
 SELECT click.outcome, click.landing_url, click.charged_micros
 FROM nextval('benchmark_link') AS i, LATERAL campaigns_record_click(
     md5('link' || i), {_VISITOR_HASH}, {_VISITOR_HASH}, NULL, NULL,
-    {billing.VISITOR_LIMIT}, {billing.VISITOR_AD_LIMIT}, {billing.NETWORK_LIMIT}, {billing.NETWORK_AD_LIMIT}
+    {charging.VISITOR_LIMIT}, {charging.VISITOR_AD_LIMIT}, {charging.NETWORK_LIMIT}, {charging.NETWORK_AD_LIMIT}
 ) AS click;
 """
 _MARKET = f"""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.crypto import salted_hmac
 from django.views.decorators.http import require_safe
@@ -45,6 +45,7 @@ def click(request: HttpRequest, token: str) -> HttpResponse:
     except billing.InvalidToken:
         raise Http404 from None
     except (OperationalError, InterfaceError):  # without the database there is no address to send anybody to
+        drop_dead_connections()
         return HttpResponse(
             "We cannot follow this link right now. Please try again in a moment.",
             status=503,
@@ -67,6 +68,12 @@ def follow(
         network_hash=network_hash(client_address(peer, headers.get("x-forwarded-for", ""))),
         suspicion=suspicion(method, headers),
     )
+
+
+def drop_dead_connections() -> None:
+    """After a database's restart every pooled connection is dead: let go of all, not of one per failed request."""
+    if connection.vendor == "postgresql" and (pool := connection.pool):
+        pool.check()
 
 
 def suspicion(method: str, headers: Mapping[str, str]) -> str | None:

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.db import IntegrityError, connection
 
-from campaigns import billing, tokens
+from campaigns import charging, tokens
 from campaigns.auction.validation import MAX_BALANCE_MICROS, MAX_BID_MICROS, InvalidInput
 from campaigns.bidding import set_bid, set_budgets
 from campaigns.billing import InvalidToken, credit_charge, deposit, withdraw
@@ -155,8 +155,8 @@ def test_reasons_are_decided_in_the_documented_order():
 @pytest.mark.parametrize(
     ("place", "limit"),
     [
-        ({"visitor": MALLORY}, billing.VISITOR_AD_LIMIT),
-        ({"visitor": "", "network_hash": "n" * 64}, billing.NETWORK_AD_LIMIT),
+        ({"visitor": MALLORY}, charging.VISITOR_AD_LIMIT),
+        ({"visitor": "", "network_hash": "n" * 64}, charging.NETWORK_AD_LIMIT),
     ],
 )
 def test_clicks_on_one_ad_from_one_place_are_capped(place, limit):  # M9
@@ -169,8 +169,8 @@ def test_clicks_on_one_ad_from_one_place_are_capped(place, limit):  # M9
 @pytest.mark.parametrize(
     ("place", "limit"),
     [
-        ({"visitor": MALLORY}, billing.VISITOR_LIMIT),
-        ({"visitor": "", "network_hash": "n" * 64}, billing.NETWORK_LIMIT),
+        ({"visitor": MALLORY}, charging.VISITOR_LIMIT),
+        ({"visitor": "", "network_hash": "n" * 64}, charging.NETWORK_LIMIT),
     ],
 )
 def test_clicks_from_one_place_are_capped(place, limit):  # M9
@@ -183,7 +183,7 @@ def test_clicks_from_one_place_are_capped(place, limit):  # M9
 def test_caps_forget_after_an_hour():  # M9
     mark_demo()
     ad, start = acme(bid=1), datetime(2026, 5, 1, 10, tzinfo=UTC)
-    for minute in range(billing.VISITOR_AD_LIMIT):
+    for minute in range(charging.VISITOR_AD_LIMIT):
         at = start + timedelta(minutes=minute)
         assert click(serve(ad, origin="demo", at=at), at=at).outcome == "billed"
     for late, expected in ((timedelta(minutes=59), "invalid"), (timedelta(minutes=60), "billed")):

@@ -1,5 +1,6 @@
 """The click route: whom it charges, whom it only sends on, and what it answers when it can do neither."""
 
+import psycopg
 import pytest
 from django.db import OperationalError, connection
 from django.test import Client
@@ -249,3 +250,25 @@ def test_network_is_a_digest_of_neighbours():
         "testserver",
     ):
         assert clicks.network_hash(address) == ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_clicks_go_on_after_the_database_was_restarted(client):
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no server to restart")
+    token = serve(acme(), visitor="")
+    connection.close()
+    where = connection.settings_dict
+    with psycopg.connect(
+        host=where["HOST"], port=where["PORT"], user=where["USER"], password=where["PASSWORD"], dbname=where["NAME"]
+    ) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    statuses = []
+    for _ in range(3):
+        statuses.append(client.get(f"/c/{token}").status_code)
+        connection.close()  # as at the end of every request outside of tests
+    assert statuses == [503, 302, 302]  # one visitor is asked to try again, not one per pooled connection
+    check()

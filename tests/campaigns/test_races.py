@@ -299,6 +299,8 @@ def test_connections_that_die_charge_nobody_twice():  # M3
         )
         stop.set()
         killer.result()
+    connection.close()
+    connection.close_pool()  # it may hold connections that were killed
     assert sum(killed) > 0
     assert set(outcomes) <= {"billed", "duplicate"}  # duplicate: it was charged, and only the answer was lost
     assert Click.objects.count() == Impression.objects.count() == 300
