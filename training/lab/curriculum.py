@@ -80,7 +80,17 @@ def random_titles(rng: random.Random, words: list[int], count: int) -> list[tupl
 
 def copy_random(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
     """Write records as markers, in random order. Learned: every token that the list and what is written decide."""
-    titles = random_titles(rng, vocabulary.words, count)
+    return _copies(rng, vocabulary, random_titles(rng, vocabulary.words, count))
+
+
+def copy_ads(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
+    """The same with titles as advertisers write them."""
+    titles = {tuple(vocabulary.ids("@" + ad.candidate.title)[1:]) for ad in catalogue.make_candidates(rng, count=count)}
+    return _copies(rng, vocabulary, rng.sample(sorted(titles), len(titles)))
+
+
+def _copies(rng: random.Random, vocabulary: Vocabulary, titles: list[tuple[int, ...]]) -> Group:
+    count = len(titles)
     ids = [(rng.choice(vocabulary.marker_ids), rng.choice(vocabulary.numbers)) for _ in titles]
     prefix = list(vocabulary.opening)
     for title, ad_id in zip(titles, ids, strict=True):
@@ -117,8 +127,7 @@ def asked(vocabulary: Vocabulary, *, query: str, profile: str) -> list[int]:
 def _branch(vocabulary: Vocabulary, *, query: str, profile: str, reply: str) -> Branch:
     context = asked(vocabulary, query=query, profile=profile)
     target = vocabulary.ids(reply + tokenizer.END)
-    ids = [at for at, token in enumerate(target) if token in vocabulary.marker_ids]
-    return Branch(context + target, [IGNORED] * len(context) + target, tuple(len(context) + at for at in ids))
+    return Branch(context + target, [IGNORED] * len(context) + target)
 
 
 def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
@@ -137,7 +146,27 @@ def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, bra
     return Group(_prefix(vocabulary, ads), made)
 
 
+def begin_answers(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
+    """Questions and their answers up to the first tip, which decides the topic: more topics in as many tokens."""
+    ads = catalogue.make_candidates(rng, count=count)
+    made = []
+    for slug in rng.choices(list(load_topics()), k=branches):
+        question = questions.training_question(rng, category=slug)
+        reply = answers.answer(rng, question=question, ads=[])
+        made.append(_branch(vocabulary, query=question.text, profile=questions.profile(rng), reply=reply))
+    return Group(_prefix(vocabulary, ads), [_until_first_tip(vocabulary, branch) for branch in made])
+
+
+def _until_first_tip(vocabulary: Vocabulary, branch: Branch) -> Branch:
+    begin = next(at for at, label in enumerate(branch.labels) if label != IGNORED)
+    ends = [at for at, token in enumerate(branch.tokens) if at > begin and token == vocabulary.line_end]
+    end = ends[1] + 1 if len(ends) > 1 else len(branch.tokens)
+    return Branch(branch.tokens[:end], branch.labels[:end])
+
+
 TASKS: dict[str, Task] = {
     "copy": copy_random,
+    "titles": copy_ads,
+    "topic": begin_answers,
     "answer": answer_questions,
 }

@@ -78,7 +78,7 @@ class Progress:
 
 
 COPY_LEVELS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 36, 50, 70, 100)
-SHORT, LONG = (6, 8, 10, 12, 16), (30, 50, 70, 100, 100)
+SHORT, LONG = (2, 4, 6, 10, 16), (16, 30, 50, 100, 100)
 
 FULL = Preset(
     name="full",
@@ -89,15 +89,25 @@ FULL = Preset(
         Phase("copy", 900, (Share("copy", 1.0, COPY_LEVELS, threshold=0.25),), rate=(1.0, 0.6), until_learned=True),
         Phase(
             "short answers",
-            600,
-            (Share("answer", 0.7, SHORT, branches=5), Share("copy", 0.3, COPY_LEVELS, threshold=0.25)),
+            900,
+            (
+                Share("answer", 0.45, SHORT, branches=6),
+                Share("topic", 0.3, (1, 2), branches=16),
+                Share("titles", 0.15, (4, 8, 16, 30)),
+                Share("copy", 0.1, COPY_LEVELS, threshold=0.25),
+            ),
             rate=(0.8, 0.8),
         ),
         Phase(
             "long answers",
             800,
-            (Share("answer", 0.75, LONG, branches=8), Share("copy", 0.25, COPY_LEVELS, threshold=0.25)),
-            rate=(0.7, 0.02),
+            (
+                Share("answer", 0.65, LONG, branches=12),
+                Share("topic", 0.1, (1, 2), branches=16),
+                Share("titles", 0.15, LONG),
+                Share("copy", 0.1, COPY_LEVELS, threshold=0.25),
+            ),
+            rate=(0.8, 0.02),
         ),
     ),
 )

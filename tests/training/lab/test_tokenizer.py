@@ -61,9 +61,9 @@ def test_a_candidate_is_shown_as_the_marker_it_would_be(tok, title):
     ad = Candidate("Ad-1234", title, 57_250_000)
     text = shown(tok, query="?", profile="", candidates=[ad, *candidates(2)])
     assert f"\n@{title}@[Ad-1234] bid 57.25\n@" in text
-    marker = tok(f"Take @{title}@[Ad-1234] now.")["input_ids"][1:-2]
+    marker = tok(f"Take @{title}@[Ad-1234]")["input_ids"][2:]
     line = tok(text)["input_ids"]
-    assert any(line[n : n + len(marker) - 1] == marker[1:] for n in range(len(line)))  # but for the sign in front
+    assert any(line[n : n + len(marker)] == marker for n in range(len(line)))  # all but the sign in front
 
 
 def test_all_else_of_the_prompt_is_shown_as_it_is(tok):
