@@ -1,9 +1,8 @@
 """The pre-training recipe of the lab Ad-LLM: corpus to tokenizer to weights, seeded and resumable.
 
-Copying comes first, from random titles and one record upward: a model that learns answers at once never learns to
-copy. A phase
-is data, so a new skill is a task of the curriculum and one more share here. Each step's batch follows from the seed and
-the step alone, so that a resumed run ends with the same weights.
+Copying comes first, from random titles and two records upward: a model that learns answers at once never learns it.
+A phase is data, so a new skill is a task of the curriculum and one more share here. Each step's batch follows from the
+seed and the step alone, so that a resumed run ends with the same weights.
 """
 
 import json
@@ -21,7 +20,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3ForCaus
 
 from training.lab.curriculum import TASKS, Group, Vocabulary
 from training.lab.muon import Muon
-from training.lab.network import Layers, new_model, token_losses
+from training.lab.network import Layers, guided_losses, new_model, token_losses
 from training.lab.tokenizer import sample_texts, train_tokenizer
 
 RECIPE_VERSION = 1
@@ -51,6 +50,7 @@ class Phase:
     tokens: int = 2800  # in a step, about
     rate: tuple[float, float] = (1.0, 1.0)  # factor of the learning rates, from first to last step
     until_learned: bool = False
+    guided: bool = False  # show the attention heads where to look (network.guided_losses)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Progress:
     losses: dict[str, float] = field(default_factory=dict)
 
 
-COPY_LEVELS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 36, 50, 70, 100)
+COPY_LEVELS = (2, 4, 8, 16, 32, 50, 70, 100)
 SHORT, LONG = (2, 4, 6, 10, 16), (16, 30, 50, 100, 100)
 
 FULL = Preset(
@@ -86,25 +86,33 @@ FULL = Preset(
     vocabulary=2304,
     texts=3000,
     phases=(
-        Phase("copy", 900, (Share("copy", 1.0, COPY_LEVELS, threshold=0.25),), rate=(1.0, 0.6), until_learned=True),
+        Phase(
+            "copy",
+            900,
+            (Share("copy", 1.0, COPY_LEVELS, threshold=0.25),),
+            tokens=1700,
+            rate=(1.0, 0.6),
+            until_learned=True,
+            guided=True,
+        ),
         Phase(
             "short answers",
             900,
             (
-                Share("answer", 0.45, SHORT, branches=6),
+                Share("answer", 0.5, SHORT, branches=6),
                 Share("topic", 0.3, (1, 2), branches=16),
-                Share("titles", 0.15, (4, 8, 16, 30)),
+                Share("titles", 0.1, (4, 8, 16, 30)),
                 Share("copy", 0.1, COPY_LEVELS, threshold=0.25),
             ),
             rate=(0.8, 0.8),
         ),
         Phase(
             "long answers",
-            800,
+            1100,
             (
-                Share("answer", 0.65, LONG, branches=12),
+                Share("answer", 0.7, LONG, branches=12),
                 Share("topic", 0.1, (1, 2), branches=16),
-                Share("titles", 0.15, LONG),
+                Share("titles", 0.1, LONG),
                 Share("copy", 0.1, COPY_LEVELS, threshold=0.25),
             ),
             rate=(0.8, 0.02),
@@ -117,7 +125,7 @@ TINY = Preset(
     vocabulary=700,
     texts=40,
     phases=(
-        Phase("copy", 4, (Share("copy", 1.0, (1, 2), threshold=0.12),), tokens=300, until_learned=True),
+        Phase("copy", 4, (Share("copy", 1.0, (1, 2), threshold=0.12),), tokens=300, until_learned=True, guided=True),
         Phase(
             "answers",
             4,
@@ -159,13 +167,26 @@ def make_batch(*, phase: Phase, progress: Progress, vocabulary: Vocabulary, seed
     return share, groups
 
 
-def _learn(model: Qwen3ForCausalLM, optimizers: list[torch.optim.Optimizer], groups: list[Group], rate: float) -> float:
+def _learn(
+    model: Qwen3ForCausalLM,
+    optimizers: list[torch.optim.Optimizer],
+    groups: list[Group],
+    *,
+    rate: float,
+    guided: bool = False,
+) -> float:
     """One step of gradient descent; returns the loss that decides about the task's next level."""
-    losses, _, places = token_losses(model, groups)
+    attention = torch.zeros(())
+    model.set_attn_implementation("eager" if guided else "sdpa")
+    with torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu.get_capabilities().get("avx512_bf16", False)):
+        if guided:
+            losses, _, places, attention = guided_losses(model, groups)
+        else:
+            losses, _, places = token_losses(model, groups)
     branches = [branch for group in groups for branch in group.branches]
     deciding = torch.tensor([at in branches[row].decides for row, at in places.tolist()])
     decisive = losses[deciding].mean() if deciding.any() else losses.mean()
-    (losses.mean() + decisive).backward()
+    (losses.mean() + decisive + attention).backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:
         for settings in optimizer.param_groups:
@@ -255,7 +276,7 @@ def train(
             share, groups = make_batch(phase=phase, progress=progress, vocabulary=vocabulary, seed=seed)
             first, last = phase.rate
             rate = (first + (last - first) * progress.step / phase.steps) * min(1.0, (progress.total + 1) / 50)
-            _note(progress, share, _learn(model, optimizers, groups, rate))
+            _note(progress, share, _learn(model, optimizers, groups, rate=rate, guided=phase.guided))
             progress.step += 1
             progress.total += 1
             progress.tokens += sum(group.size for group in groups)

@@ -75,6 +75,27 @@ def test_a_copied_title_is_learned_only_where_the_list_decides_it(vocabulary):
     assert all(labels[n] == curriculum.IGNORED for n in starts)  # which record comes next is free
 
 
+def test_a_source_is_the_place_of_the_same_token_in_the_list(vocabulary):
+    group = curriculum.copy_random(random.Random(1), vocabulary, 8, 1)
+    branch = group.branches[0]
+    assert len(branch.sources) == len(branch.tokens)
+    for token, source in zip(branch.tokens, branch.sources, strict=True):
+        assert group.prefix[source] == (vocabulary.sign if token == vocabulary.spaced_sign else token)
+
+
+def test_showing_heads_where_to_look_leaves_the_token_losses_as_they_are(vocabulary, model):
+    groups = [curriculum.copy_random(random.Random(n), vocabulary, 3 + n, 1) for n in range(3)]
+    plain, _, places = network.token_losses(model, groups)
+    model.set_attn_implementation("eager")
+    guided, _, guided_places, attention = network.guided_losses(model, groups)
+    assert torch.equal(places, guided_places)
+    torch.testing.assert_close(plain, guided, atol=1e-4, rtol=1e-4)
+    attention.backward()  # it can be learned from, and only through the attention's own weights
+    assert model.model.layers[0].self_attn.q_proj.weight.grad.norm() > 0
+    assert model.model.layers[1].self_attn.k_proj.weight.grad.norm() > 0
+    assert model.model.layers[1].mlp.up_proj.weight.grad is None
+
+
 def test_muon_makes_directions_equally_long():
     matrix = torch.randn(16, 40, generator=torch.Generator().manual_seed(0))
     values = torch.linalg.svdvals(orthogonalised(matrix))
