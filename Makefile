@@ -23,7 +23,7 @@ clean:
 	rm -rf .venv var
 
 .venv/demo-$(PINS): EXTRAS = lab
-.venv/test-$(PINS): EXTRAS = lab dev
+.venv/test-$(PINS): EXTRAS = lab training dev
 .venv/%-$(PINS): | .venv/bin/pip
 	@echo "Installing the pinned packages: some minutes the first time (log: .venv/install.log)"
 	@.venv/bin/python tools/requirements.py $(EXTRAS) > .venv/requirements.txt
