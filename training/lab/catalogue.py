@@ -38,6 +38,26 @@ _ADJECTIVES = (
 )
 FIRST_PARTS, SECOND_PARTS, ADJECTIVES = (tuple(words.split()) for words in (_FIRST, _SECOND, _ADJECTIVES))
 HELD_OUT_FIRST, HELD_OUT_SECOND = (tuple(words.split()) for words in (_HELD_OUT_FIRST, _HELD_OUT_SECOND))
+_ONSETS = (
+    *"bcdfghjklmnprstvwyz",
+    "br",
+    "ch",
+    "cl",
+    "dr",
+    "fl",
+    "gr",
+    "kr",
+    "pl",
+    "qu",
+    "sh",
+    "sk",
+    "st",
+    "th",
+    "tr",
+    "zw",
+)
+_NUCLEI = (*"aeiouaeio", "ai", "au", "ea", "ee", "ie", "oo", "ou")
+_CODAS = ("", "", "", *"dklmnrstxz", "ck", "ld", "nd", "ng", "rt", "sh", "st", "th")
 OFFERS = ("Starter Kit", "Set", "Guide", "App", "Online Course", "Gift Box", "Kit", "Bundle", "Membership", "Organizer")
 
 
@@ -54,15 +74,24 @@ class LabAd:
         return f"@{self.candidate.title}@[{self.candidate.ad_id}]"
 
 
-def brand(rng: random.Random, *, held_out: bool = False) -> str:
-    """A made-up brand; now and then two words."""
-    first, second = (HELD_OUT_FIRST, HELD_OUT_SECOND) if held_out else (FIRST_PARTS, SECOND_PARTS)
-    name = rng.choice(first) + rng.choice(second)
-    return f"{name} & {rng.choice(first)}" if rng.random() < 0.03 else name
+def invented_word(rng: random.Random) -> str:
+    """A word of one to four syllables that no tokenizer has seen."""
+    word = "".join(
+        rng.choice(_ONSETS) + rng.choice(_NUCLEI) + rng.choice(_CODAS) for _ in range(rng.choice((1, 2, 2, 3, 3, 4)))
+    )
+    return word.capitalize()
+
+
+def brand(rng: random.Random, *, firsts: tuple[str, ...] = FIRST_PARTS, seconds: tuple[str, ...] = SECOND_PARTS) -> str:
+    """A made-up brand: two word parts, or a word of syllables; now and then two words."""
+    name = rng.choice(firsts) + rng.choice(seconds)
+    if firsts == FIRST_PARTS and rng.random() < 0.35:
+        name = invented_word(rng)
+    return f"{name} {rng.choice('&+-')} {rng.choice(firsts)}" if rng.random() < 0.04 else name
 
 
 def product(rng: random.Random, category: str) -> str:
-    """What the title sells: two to four words, now and then with an adjective or a model number."""
+    """What the title sells: two to four words, now and then with an adjective, a model number or a foreign name."""
     entry = load_topics()[category]
     if rng.random() < 0.15:
         noun = f"{rng.choice(entry.keywords[:5]).title()} {rng.choice(OFFERS)}"
@@ -70,6 +99,8 @@ def product(rng: random.Random, category: str) -> str:
         noun = rng.choice(entry.products)
     if rng.random() < 0.25:
         noun = f"{rng.choice(ADJECTIVES)} {noun}"
+    if rng.random() < 0.08:
+        noun = " ".join(invented_word(rng) for _ in range(rng.randint(1, 3)))
     if rng.random() < 0.08:
         noun = f"{noun} {rng.choice(('X', 'S', 'Mk ', 'No. ', 'V', ''))}{rng.randint(2, 900)}"
     return noun
@@ -86,11 +117,17 @@ def make_candidates(
 ) -> list[LabAd]:
     """A shuffled candidate list with at least one ad of each wanted category, as far as count allows.
 
-    Some brands sell several products, so that titles share their first words.
+    Some brands sell several products, so that titles share their first words; in some lists all brands are made of the
+    same few parts.
     """
     slugs = list(load_topics())
     ids = rng.sample(range(1000, 10000), count)
-    brands = [brand(rng, held_out=held_out) for _ in range(max(1, round(count * rng.choice((0.3, 0.6, 1.0)))))]
+    firsts, seconds = (HELD_OUT_FIRST, HELD_OUT_SECOND) if held_out else (FIRST_PARTS, SECOND_PARTS)
+    if not held_out and rng.random() < 0.4:
+        firsts, seconds = tuple(rng.sample(firsts, 15)), tuple(rng.sample(seconds, 15))
+    brands = [
+        brand(rng, firsts=firsts, seconds=seconds) for _ in range(max(1, round(count * rng.choice((0.3, 0.6, 1.0)))))
+    ]
     titles: set[str] = set()
     ads: list[LabAd] = []
     for number in ids:
@@ -98,7 +135,7 @@ def make_candidates(
         name = brands[len(ads)] if len(ads) < len(brands) else rng.choice(brands)
         ad = make_ad(rng, ad_id=f"Ad-{number}", category=category, brand_name=name)
         while ad.candidate.title in titles:
-            fresh = brand(rng, held_out=held_out)
+            fresh = brand(rng, firsts=firsts, seconds=seconds)
             ad = make_ad(rng, ad_id=f"Ad-{number}", category=category, brand_name=fresh)
         titles.add(ad.candidate.title)
         ads.append(ad)

@@ -7,6 +7,7 @@ Knows tokens, not tensors.
 """
 
 import random
+import string
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,7 +58,8 @@ class Vocabulary:
         self.marker_ids = [self.ids(text)[0] for text in tokenizer.MARKER_IDS]
         self.numbers = [self.ids(f"{n:02d}")[0] for n in range(100)]
         taken = {self.ids(str(n))[0] for n in range(100)} | {self.ids(f"{n:02d}")[0] for n in range(100)}
-        self.words = [i for i in range(259, len(tok) - len(tokenizer.FRAGMENTS)) if i not in taken]
+        letters = [self.ids(letter)[0] for letter in string.ascii_letters]
+        self.words = letters + [i for i in range(259, len(tok) - len(tokenizer.FRAGMENTS)) if i not in taken]
 
     def ids(self, text: str) -> list[int]:
         return self.tok(text, add_special_tokens=False)["input_ids"]

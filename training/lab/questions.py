@@ -68,6 +68,84 @@ ABOUT_KEYWORD = (
     "How often do I need {k}?",
     "What should I check before buying {k}?",
 )
+# Sentences in parts: thousands of ways to ask, so that the topic is found whatever stands around it.
+ASKS = (
+    "Can you",
+    "Could you",
+    "Would you",
+    "Please",
+    "I hope you can",
+    "Are you able to",
+    "I want you to",
+    "You should",
+)
+VERBS = ("give me", "share", "list", "suggest", "show me", "offer", "write down", "tell me", "find", "explain")
+WHATS = (
+    "some advice",
+    "five tricks",
+    "the basics",
+    "something practical",
+    "simple steps",
+    "a short guide",
+    "some help",
+    "your opinion",
+    "good habits",
+    "a plan",
+    "more",
+    "two or three ideas",
+    "what works",
+    "anything",
+)
+ON = ("on", "about", "for", "with", "regarding", "when it comes to", "around", "at")
+# Words that say nothing about the topic, to be found in any question.
+_FILLERS = (
+    "a after again all always at before best better big bright broken buying cheap children clean cold cooking "
+    "daily days deep different difficult doing dry early easy every evening everything family fast feel few find "
+    "fixing for friend fresh from gentle getting good great hand happy hard heavy help holding home hot house "
+    "idea in keeping kind large late learn less light little living long looking love low making many maybe "
+    "morning most my need new next nice night no not of often old on one only open other our out over parents "
+    "people perfect place plain please problem properly quick quiet really right room safe saving school season "
+    "set short simple slowly small soft some something soon spring start still stop storing strong summer sure "
+    "take the thing think this time tired to today too under use using very want warm watching way week weekend "
+    "well wet when wide winter with without work working wrong year young your"
+)
+FILLERS = tuple(_FILLERS.split())
+WHO = (
+    "people",
+    "I",
+    "beginners",
+    "most of us",
+    "my sister",
+    "children",
+    "we",
+    "old hands",
+    "others",
+    "someone like me",
+)
+DO = (
+    "get wrong",
+    "need",
+    "usually forget",
+    "do first",
+    "worry about",
+    "spend money on",
+    "get out of it",
+    "change",
+    "like",
+)
+STATES = (
+    "I am stuck",
+    "I struggle",
+    "I am curious",
+    "I made a mistake",
+    "I feel lost",
+    "I am not happy",
+    "I need a hand",
+    "I could do with some help",
+    "I am getting better",
+    "I have no idea",
+    "I want to improve",
+)
 HELD_OUT_ABOUT = (
     "Do you have any good advice about {t}?",
     "I could use a hand with {t}.",
@@ -236,6 +314,24 @@ def held_out_question(category: Category) -> tuple[int, str]:
     return 1, category.threads[1].questions[-1]
 
 
+def _carrier(rng: random.Random) -> str:
+    """A sentence put together from parts, with {t} where the topic goes."""
+    on = rng.choice(ON)
+    kind = rng.random()
+    if kind < 0.25:
+        words = rng.sample(FILLERS, rng.randint(1, 7))
+        words.insert(rng.randint(0, len(words)), "{t}")
+        return " ".join(words) + rng.choice(("", "?", "."))
+    if kind < 0.6:
+        asks, verb = rng.choice(("", *ASKS)), rng.choice(VERBS)
+        return f"{asks} {verb} {rng.choice(WHATS)} {on} {{t}}{rng.choice('.?')}".strip()
+    if kind < 0.8:
+        return (
+            f"{rng.choice(('What do', 'Where do', 'Why do', 'How do'))} {rng.choice(WHO)} {rng.choice(DO)} {on} {{t}}?"
+        )
+    return f"{rng.choice(STATES)} {on} {{t}}."
+
+
 def _dress(rng: random.Random, text: str) -> str:
     """People greet, ramble, and drop capitals and question marks."""
     if rng.random() < 0.2:
@@ -262,7 +358,8 @@ def training_question(rng: random.Random, *, category: str) -> Question:
     if kind < 0.35:
         spare = held_out_topic(entry)
         topics = [t for t in entry.threads[thread].topics if (thread, t) != spare]
-        text = rng.choice(ABOUT_TOPIC).format(t=rng.choice(topics))
+        form = rng.choice(ABOUT_TOPIC) if rng.random() < 0.5 else _carrier(rng)
+        text = form.format(t=rng.choice(topics))
     elif kind < 0.6:
         spare = held_out_question(entry)
         text = rng.choice([q for q in entry.threads[thread].questions if (thread, q) != spare])
@@ -270,8 +367,9 @@ def training_question(rng: random.Random, *, category: str) -> Question:
         words = rng.sample(entry.keywords, 2)
         if rng.random() < 0.25:
             words[0] = rng.choice(entry.products).lower()
-        forms = ABOUT_KEYWORD if rng.random() < 0.7 else tuple(form.replace("{t}", "{k}") for form in ABOUT_TOPIC)
-        text = rng.choice(forms).format(k=words[0], l=words[1])
+        how = rng.random()
+        form = rng.choice(ABOUT_KEYWORD) if how < 0.5 else rng.choice(ABOUT_TOPIC) if how < 0.7 else _carrier(rng)
+        text = form.format(k=words[0], l=words[1], t=words[0])
         thread = None
     text = _dress(rng, text[0].upper() + text[1:])
     return Question(_misspell(rng, text) if rng.random() < 0.04 else text, category, thread)
