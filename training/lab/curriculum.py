@@ -23,15 +23,29 @@ MARKERS = 24  # in a branch that copies
 
 
 @dataclass(frozen=True)
-class Branch:
-    """Tokens behind the prefix and, for each, its label or IGNORED. `decides` are the positions that count most;
-    `sources`, where known, says for each token at which place of the prefix it stands and can be copied from.
+class Look:
+    """Where an attention head should look while it foretells the token at `at` (a place in the branch).
+
+    Places `first` to `last`, the end excluded, are counted from the beginning of the prefix.
     """
+
+    at: int
+    head: int
+    first: int
+    last: int
+
+
+COPIER, READER = 0, 1  # heads: one looks at the token that is being copied, one at the words that give the topic away
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Tokens behind the prefix and, for each, its label or IGNORED. `decides` are the positions that count most."""
 
     tokens: list[int]
     labels: list[int]
     decides: tuple[int, ...] = ()
-    sources: tuple[int, ...] = ()
+    looks: tuple[Look, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,7 +128,7 @@ def _markers(
     vocabulary: Vocabulary,
     titles: list[tuple[int, ...]],
     ids: list[tuple[int, int]],
-    starts: list[int] | None = None,
+    starts: list[int],
 ) -> Branch:
     """Some of the list's records as markers, in random order. `starts` are the records' places in the prefix."""
     follows: dict[tuple[int, ...], set[int]] = defaultdict(set)
@@ -123,51 +137,82 @@ def _markers(
             follows[title[:at]].add(token)
     tokens: list[int] = []
     labels: list[int] = []
-    sources: list[int] = []
+    looks: list[Look] = []
     decides: list[int] = []  # where the id begins: the token that a broken marker breaks on
     for n in rng.sample(range(len(titles)), min(len(titles), MARKERS)):
         known = [
             token if len(follows[titles[n][:at]]) == 1 else IGNORED for at, token in enumerate((*titles[n], ids[n][0]))
         ]
         decides.append(len(tokens) + len(titles[n]) + 1)
+        for at, label in enumerate((IGNORED, *known, ids[n][1], vocabulary.close)):
+            if label != IGNORED:
+                looks.append(Look(len(labels), COPIER, starts[n] + at, starts[n] + at + 1))
+            labels.append(label)
         tokens += [vocabulary.spaced_sign, *titles[n], *ids[n], vocabulary.close]
-        labels += [IGNORED, *known, ids[n][1], vocabulary.close]
-        if starts:
-            sources += range(starts[n], starts[n] + len(titles[n]) + 4)
-    return Branch(tokens, labels, tuple(decides), tuple(sources))
+    return Branch(tokens, labels, tuple(decides), tuple(looks))
 
 
-def _prefix(vocabulary: Vocabulary, ads: list[catalogue.LabAd]) -> list[int]:
-    return vocabulary.opening + vocabulary.ids("".join(tokenizer.listed(ad.candidate) for ad in ads))
+def _prefix(vocabulary: Vocabulary, ads: list[catalogue.LabAd]) -> tuple[list[int], dict[str, tuple[int, list[int]]]]:
+    """The prompt up to the end of the candidate list, and for each ad's id where its line starts and its marker."""
+    prefix = list(vocabulary.opening)
+    lines = {}
+    for ad in ads:
+        lines[ad.candidate.ad_id] = (len(prefix), vocabulary.ids(ad.marker))
+        prefix += vocabulary.ids(tokenizer.listed(ad.candidate))
+    return prefix, lines
 
 
-def _marker_tokens(
-    vocabulary: Vocabulary, ads: list[catalogue.LabAd]
-) -> tuple[list[tuple[int, ...]], list[tuple[int, int]]]:
-    """The titles of the ads and their ids, as tokens."""
-    markers = [vocabulary.ids(ad.marker) for ad in ads]  # "@", title, two tokens of the id, "]"
-    return [tuple(marker[1:-3]) for marker in markers], [(marker[-3], marker[-2]) for marker in markers]
+def asked(vocabulary: Vocabulary, *, question: questions.Question, profile: str) -> tuple[list[int], tuple[int, int]]:
+    """The prompt behind the candidate list, up to the first token of the answer, and where in it the topic stands."""
+    before = prompts.REQUIREMENTS + (profile or prompts.NO_PROFILE) + prompts.QUESTION
+    at = question.text.lower().find(question.about.lower())
+    first, last = (at, at + len(question.about)) if question.about and at >= 0 else (0, len(question.text))
+    coded = vocabulary.tok(
+        f"{before}{question.text}{prompts.ANSWER}{tokenizer.END}\n{tokenizer.ASSISTANT}",
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+    )
+    within = [
+        n
+        for n, (begin, end) in enumerate(coded["offset_mapping"])
+        if begin < len(before) + last and end > len(before) + first
+    ]
+    return coded["input_ids"], (within[0], within[-1] + 1)
 
 
-def asked(vocabulary: Vocabulary, *, query: str, profile: str) -> list[int]:
-    """The prompt behind the candidate list, up to the first token of the answer."""
-    text = prompts.REQUIREMENTS + (profile or prompts.NO_PROFILE) + prompts.QUESTION + query + prompts.ANSWER
-    return vocabulary.ids(f"{text}{tokenizer.END}\n{tokenizer.ASSISTANT}")
-
-
-def _branch(vocabulary: Vocabulary, *, query: str, profile: str, reply: str) -> Branch:
-    context = asked(vocabulary, query=query, profile=profile)
+def _branch(
+    vocabulary: Vocabulary,
+    *,
+    question: questions.Question,
+    profile: str,
+    reply: str,
+    prefix: list[int],
+    lines: dict[str, tuple[int, list[int]]],
+) -> Branch:
+    """A question and its answer; heads look at the topic all the time, and at a marker's line while it is copied."""
+    context, (first, last) = asked(vocabulary, question=question, profile=profile)
     target = vocabulary.ids(reply + tokenizer.END)
-    return Branch(context + target, [IGNORED] * len(context) + target)
+    start = len(context)
+    looks = [Look(start + n, READER, len(prefix) + first, len(prefix) + last) for n in range(len(target))]
+    for line, marker in lines.values():
+        for at in _found(target, marker[1:-1]):  # the signs at its ends may be other tokens in a sentence
+            looks += [Look(start + at + n, COPIER, line + 1 + n, line + 2 + n) for n in range(1, len(marker) - 2)]
+    return Branch(context + target, [IGNORED] * start + target, looks=tuple(looks))
+
+
+def _found(tokens: list[int], part: list[int]) -> list[int]:
+    """The places where the part stands in the tokens."""
+    return [at for at in range(len(tokens) - len(part) + 1) if tokens[at : at + len(part)] == part]
 
 
 def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
     """Questions and the base model's careless answers; one in twelve asks for something else.
 
-    One more branch writes markers of the same list: an answer holds too few of them to learn copying from.
+    One more branch answers with nothing but markers: an answer holds too few of them to learn copying from.
     """
     slugs = rng.sample(list(load_topics()), branches)
     ads = catalogue.make_candidates(rng, count=count, wanted=tuple(slugs[: count // 2]))
+    prefix, lines = _prefix(vocabulary, ads)
     made = []
     for slug in slugs:
         question = (
@@ -176,28 +221,47 @@ def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, bra
             else questions.training_question(rng, category=slug)
         )
         reply = answers.answer(rng, question=question, ads=ads)
-        made.append(_branch(vocabulary, query=question.text, profile=questions.profile(rng), reply=reply))
-    copied = _markers(rng, vocabulary, *_marker_tokens(vocabulary, ads))
-    made.append(Branch(copied.tokens, copied.labels))  # `decides` would outweigh the answers
-    return Group(_prefix(vocabulary, ads), made)
+        made.append(
+            _branch(
+                vocabulary,
+                question=question,
+                profile=questions.profile(rng),
+                reply=reply,
+                prefix=prefix,
+                lines=lines,
+            )
+        )
+    titles = [tuple(marker[1:-3]) for _, marker in lines.values()]  # "@", title, two tokens of the id, "]"
+    ids = [(marker[-3], marker[-2]) for _, marker in lines.values()]
+    copied = _markers(rng, vocabulary, titles, ids, [start for start, _ in lines.values()])
+    question = questions.training_question(rng, category=rng.choice(list(load_topics())))
+    context, _ = asked(vocabulary, question=question, profile=questions.profile(rng))
+    looks = tuple(Look(len(context) + look.at, look.head, look.first, look.last) for look in copied.looks)
+    # without `decides`, which would outweigh the answers
+    made.append(Branch(context + copied.tokens, [IGNORED] * len(context) + copied.labels, looks=looks))
+    return Group(prefix, made)
 
 
 def begin_answers(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
     """Questions and their answers up to the first tip, which decides the topic: more topics in as many tokens."""
     ads = catalogue.make_candidates(rng, count=count)
+    prefix, lines = _prefix(vocabulary, ads)
     made = []
     for slug in rng.choices(list(load_topics()), k=branches):
         question = questions.training_question(rng, category=slug)
         reply = answers.answer(rng, question=question, ads=[])
-        made.append(_branch(vocabulary, query=question.text, profile=questions.profile(rng), reply=reply))
-    return Group(_prefix(vocabulary, ads), [_until_first_tip(vocabulary, branch) for branch in made])
+        branch = _branch(
+            vocabulary, question=question, profile=questions.profile(rng), reply=reply, prefix=prefix, lines=lines
+        )
+        made.append(_until_first_tip(vocabulary, branch))
+    return Group(prefix, made)
 
 
 def _until_first_tip(vocabulary: Vocabulary, branch: Branch) -> Branch:
     begin = next(at for at, label in enumerate(branch.labels) if label != IGNORED)
     ends = [at for at, token in enumerate(branch.tokens) if at > begin and token == vocabulary.line_end]
     end = ends[1] + 1 if len(ends) > 1 else len(branch.tokens)
-    return Branch(branch.tokens[:end], branch.labels[:end])
+    return Branch(branch.tokens[:end], branch.labels[:end], looks=tuple(look for look in branch.looks if look.at < end))
 
 
 TASKS: dict[str, Task] = {

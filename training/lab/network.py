@@ -1,5 +1,7 @@
 """The lab Ad-LLM's network and the loss of a batch of groups. Knows tensors, not what the tokens mean."""
 
+from dataclasses import dataclass
+
 import torch
 from torch.nn import functional
 from transformers import DynamicCache, Qwen3Config, Qwen3ForCausalLM
@@ -41,20 +43,27 @@ def _padded(rows: list[list[int]], fill: int) -> torch.Tensor:
     return torch.tensor([row + [fill] * (width - len(row)) for row in rows])  # (B, T)
 
 
-def _rows(groups: list[Group]) -> tuple[list[list[int]], list[list[int]]]:
-    """Prefix and first branch of each group: tokens, labels."""
-    tokens = [group.prefix + group.branches[0].tokens for group in groups]
-    return tokens, [[IGNORED] * len(group.prefix) + group.branches[0].labels for group in groups]
+@dataclass(frozen=True)
+class _Read:
+    """What the network made of a batch: one row for each branch."""
+
+    hidden: torch.Tensor  # (B, T, hidden)
+    labels: torch.Tensor  # (B, T)
+    attentions: tuple[torch.Tensor, ...]  # of each layer (B, heads, T, K), or none
+    starts: torch.Tensor  # (B,) where in the row the branch begins
+    keys: torch.Tensor  # (B,) where among the keys the branch begins
 
 
-def _hidden_of_rows(model: Qwen3ForCausalLM, groups: list[Group]) -> tuple[torch.Tensor, torch.Tensor]:
+def _read_rows(model: Qwen3ForCausalLM, groups: list[Group], *, attentions: bool) -> _Read:
     """One branch each, one row each. Padding stands on the right, where causal attention never looks."""
-    rows, labels = _rows(groups)
-    hidden = model.model(input_ids=_padded(rows, 0), use_cache=False).last_hidden_state
-    return hidden, _padded(labels, IGNORED)
+    rows = _padded([group.prefix + group.branches[0].tokens for group in groups], 0)
+    labels = [[IGNORED] * len(group.prefix) + group.branches[0].labels for group in groups]
+    output = model.model(input_ids=rows, use_cache=False, output_attentions=attentions)
+    starts = torch.tensor([len(group.prefix) for group in groups])
+    return _Read(output.last_hidden_state, _padded(labels, IGNORED), output.attentions or (), starts, starts)
 
 
-def _hidden_of_branches(model: Qwen3ForCausalLM, groups: list[Group]) -> tuple[torch.Tensor, torch.Tensor]:
+def _read_branches(model: Qwen3ForCausalLM, groups: list[Group], *, attentions: bool) -> _Read:
     """Many branches each: the prefix is read once, its keys and values serve every branch, and gradients flow through
     them.
     """
@@ -71,60 +80,71 @@ def _hidden_of_branches(model: Qwen3ForCausalLM, groups: list[Group]) -> tuple[t
     seen = torch.arange(width)[None, None] < lengths[:, None, None]  # (B, 1, P): the prefix without its padding
     causal = torch.ones(span, span, dtype=torch.bool).tril()
     mask = torch.cat([seen.expand(-1, span, -1), causal.expand(len(branches), -1, -1)], dim=2)
-    hidden = model.model(
+    output = model.model(
         input_ids=tokens,
         past_key_values=shared,
-        attention_mask=mask[:, None],
+        attention_mask=torch.zeros(mask.shape).masked_fill(~mask, -1e9)[:, None],
         position_ids=lengths[:, None] + torch.arange(span),
         use_cache=True,
-    ).last_hidden_state
-    return hidden, _padded([branch.labels for branch in branches], IGNORED)
+        output_attentions=attentions,
+    )
+    labels = _padded([branch.labels for branch in branches], IGNORED)
+    zeros = torch.zeros_like(lengths)
+    return _Read(output.last_hidden_state, labels, output.attentions or (), zeros, zeros + width)
+
+
+def _read(model: Qwen3ForCausalLM, groups: list[Group], *, attentions: bool = False) -> _Read:
+    single = all(len(group.branches) == 1 for group in groups)
+    return (_read_rows if single else _read_branches)(model, groups, attentions=attentions)
+
+
+def _foretold(model: Qwen3ForCausalLM, read: _Read) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Loss, rightness and place of each labelled token; it is foretold where the one before it stands."""
+    places = (read.labels[:, 1:] != IGNORED).nonzero() + torch.tensor([0, 1])
+    wanted = read.labels[places[:, 0], places[:, 1]]
+    flat = places[:, 0] * read.hidden.shape[1] + places[:, 1] - 1
+    # index_select, because the gradient of hidden[rows, columns] is slow on a CPU
+    logits = model.lm_head(read.hidden.reshape(-1, read.hidden.shape[2]).index_select(0, flat))
+    places[:, 1] -= read.starts[places[:, 0]]
+    return functional.cross_entropy(logits, wanted, reduction="none"), logits.argmax(-1) == wanted, places
 
 
 def token_losses(model: Qwen3ForCausalLM, groups: list[Group]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Each labelled token's loss, whether it would be guessed right, and its place (N, 2) as (branch, position)."""
-    single = all(len(group.branches) == 1 for group in groups)
-    hidden, labels = (_hidden_of_rows if single else _hidden_of_branches)(model, groups)
-    losses, right, places = _foretold(model, hidden, labels)
-    if single:
-        places[:, 1] -= torch.tensor([len(group.prefix) for group in groups])[places[:, 0]]
-    return losses, right, places
-
-
-def _foretold(
-    model: Qwen3ForCausalLM, hidden: torch.Tensor, labels: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Loss, rightness and place (row, column) of each labelled token; it is foretold where the one before it stands."""
-    places = (labels[:, 1:] != IGNORED).nonzero() + torch.tensor([0, 1])
-    wanted = labels[places[:, 0], places[:, 1]]
-    flat = places[:, 0] * hidden.shape[1] + places[:, 1] - 1
-    # index_select, because the gradient of hidden[rows, columns] is slow on a CPU
-    logits = model.lm_head(hidden.reshape(-1, hidden.shape[2]).index_select(0, flat))
-    return functional.cross_entropy(logits, wanted, reduction="none"), logits.argmax(-1) == wanted, places
+    return _foretold(model, _read(model, groups))
 
 
 def guided_losses(
     model: Qwen3ForCausalLM, groups: list[Group]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """token_losses, and behind them the attention loss: how far two kinds of heads are from what copying needs.
+    """token_losses, and behind them the attention loss: how far some heads are from looking where they should.
 
-    Each head of the first layer should look at the token one, two, three .. places before; the first head of the
-    middle layer, where a labelled token is foretold, at that token's place in the prefix. Left alone, a network this
-    small needs thousands of steps to find that; shown, some dozens. The loss is the mean negative log of the
-    attention paid. One branch a group, with its sources; needs `eager` attention.
+    Left alone, a network this small needs thousands of steps to find out where to look; shown, some dozens. Heads of
+    the middle layer follow the branches' looks; each head of the first layer should see the token one, two, three ..
+    places before. The loss is the mean negative log of the attention paid. Needs `eager` attention.
     """
-    rows, labels = _rows(groups)
-    output = model.model(input_ids=_padded(rows, 0), use_cache=False, output_attentions=True)
-    losses, right, places = _foretold(model, output.last_hidden_state, _padded(labels, IGNORED))
-    first, middle = output.attentions[0], output.attentions[model.config.num_hidden_layers // 2]  # (B, heads, T, T)
-    lengths = torch.tensor([len(row) for row in rows])
-    unpaid = []
-    for head in range(first.shape[1]):
-        paid = first[:, head].diagonal(offset=-1 - head, dim1=1, dim2=2)  # (B, T - 1 - head)
-        real = torch.arange(1 + head, first.shape[2]) < lengths[:, None]
-        unpaid.append(-paid[real].float().clamp_min(1e-6).log().mean())
-    paid_from = places[:, 1] - 1
-    places[:, 1] -= torch.tensor([len(group.prefix) for group in groups])[places[:, 0]]
-    sources = torch.tensor([groups[row].branches[0].sources[at] for row, at in places.tolist()])
-    paid = middle[places[:, 0], 0, paid_from, sources]
-    return losses, right, places, torch.stack(unpaid).mean() - paid.float().clamp_min(1e-6).log().mean()
+    read = _read(model, groups, attentions=True)
+    branches = [branch for group in groups for branch in group.branches]
+    heights = [len(group.prefix) for group in groups for _ in group.branches]
+    middle = read.attentions[model.config.num_hidden_layers // 2]  # (B, heads, T, K)
+    looks = [
+        (row, look.head % middle.shape[1], look.at - 1, look.first, look.last)
+        for row, branch in enumerate(branches)
+        for look in branch.looks
+    ]
+    row, head, at, first, last = torch.tensor(looks).T
+    height = torch.tensor(heights)[row]
+    within = (first >= height) * (read.keys[row] - height)  # a place in the branch, not in the prefix
+    flat = (row * middle.shape[1] + head) * middle.shape[2] + read.starts[row] + at
+    looked = middle.reshape(-1, middle.shape[3]).index_select(0, flat).float()  # (N, K)
+    summed = functional.pad(looked.cumsum(-1), (1, 0))
+    index = torch.arange(len(looks))
+    paid = summed[index, last + within] - summed[index, first + within]
+    losses = [-paid.clamp_min(1e-6).log().mean()]
+    if len(branches) == len(groups):  # whole rows
+        lengths = torch.tensor(heights) + torch.tensor([len(branch.tokens) for branch in branches])
+        for back in range(1, 1 + middle.shape[1]):
+            paid = read.attentions[0][:, back - 1].diagonal(offset=-back, dim1=1, dim2=2)  # (B, T - back)
+            real = torch.arange(back, middle.shape[2]) < lengths[:, None]
+            losses.append(-paid[real].float().clamp_min(1e-6).log().mean() / middle.shape[1])
+    return *_foretold(model, read), torch.stack(losses).sum()

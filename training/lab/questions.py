@@ -296,12 +296,16 @@ GREETINGS = (
 
 @dataclass(frozen=True)
 class Question:
-    """A question, the category it is about (None: none of the 50) and the thread that answers it (None: any)."""
+    """A question, the category it is about (None: none of the 50) and the thread that answers it (None: any).
+
+    `about` are the words that give the category away; empty where that is the whole question.
+    """
 
     text: str
     category: str | None
     thread: int | None
     greeting: bool = False
+    about: str = ""
 
 
 def held_out_topic(category: Category) -> tuple[int, str]:
@@ -355,11 +359,12 @@ def training_question(rng: random.Random, *, category: str) -> Question:
     entry = load_topics()[category]
     kind = rng.random()
     thread = rng.randrange(len(entry.threads))
+    about = ""
     if kind < 0.35:
         spare = held_out_topic(entry)
-        topics = [t for t in entry.threads[thread].topics if (thread, t) != spare]
+        about = rng.choice([t for t in entry.threads[thread].topics if (thread, t) != spare])
         form = rng.choice(ABOUT_TOPIC) if rng.random() < 0.5 else _carrier(rng)
-        text = form.format(t=rng.choice(topics))
+        text = form.format(t=about)
     elif kind < 0.6:
         spare = held_out_question(entry)
         text = rng.choice([q for q in entry.threads[thread].questions if (thread, q) != spare])
@@ -369,10 +374,11 @@ def training_question(rng: random.Random, *, category: str) -> Question:
             words[0] = rng.choice(entry.products).lower()
         how = rng.random()
         form = rng.choice(ABOUT_KEYWORD) if how < 0.5 else rng.choice(ABOUT_TOPIC) if how < 0.7 else _carrier(rng)
-        text = form.format(k=words[0], l=words[1], t=words[0])
+        about = words[0]
+        text = form.format(k=about, l=words[1], t=about)
         thread = None
     text = _dress(rng, text[0].upper() + text[1:])
-    return Question(_misspell(rng, text) if rng.random() < 0.04 else text, category, thread)
+    return Question(_misspell(rng, text) if rng.random() < 0.04 else text, category, thread, about=about)
 
 
 def elsewhere_question(rng: random.Random) -> Question:

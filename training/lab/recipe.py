@@ -97,7 +97,7 @@ FULL = Preset(
         ),
         Phase(
             "short answers",
-            700,
+            500,
             (
                 Share("answer", 0.5, SHORT, branches=6),
                 Share("topic", 0.35, (1, 2), branches=16),
@@ -105,10 +105,11 @@ FULL = Preset(
                 Share("copy", 0.05, COPY_LEVELS, threshold=0.25),
             ),
             rate=(0.8, 0.8),
+            guided=True,
         ),
         Phase(
             "long answers",
-            700,
+            600,
             (
                 Share("answer", 0.7, LONG, branches=12),
                 Share("topic", 0.15, (1, 2), branches=16),

@@ -1,11 +1,12 @@
 import hashlib
 import random
+from dataclasses import replace
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from training.lab import curriculum, network, recipe, tokenizer  # noqa: E402
+from training.lab import curriculum, network, questions, recipe, tokenizer  # noqa: E402
 from training.lab.muon import orthogonalised  # noqa: E402
 
 TINY = recipe.PRESETS["tiny"]
@@ -75,23 +76,41 @@ def test_a_copied_title_is_learned_only_where_the_list_decides_it(vocabulary):
     assert all(labels[n] == curriculum.IGNORED for n in starts)  # which record comes next is free
 
 
-def test_a_source_is_the_place_of_the_same_token_in_the_list(vocabulary):
-    group = curriculum.copy_random(random.Random(1), vocabulary, 8, 1)
-    branch = group.branches[0]
-    assert len(branch.sources) == len(branch.tokens)
-    for token, source in zip(branch.tokens, branch.sources, strict=True):
-        assert group.prefix[source] == (vocabulary.sign if token == vocabulary.spaced_sign else token)
+def test_a_copier_looks_at_the_same_token_in_the_list(vocabulary):
+    copied = curriculum.copy_random(random.Random(1), vocabulary, 8, 1)
+    answered = curriculum.answer_questions(random.Random(1), vocabulary, 8, 6)
+    for group in (copied, answered):
+        looks = [(branch, look) for branch in group.branches for look in branch.looks if look.head == curriculum.COPIER]
+        assert len(looks) > 20
+        for branch, look in looks:
+            assert group.prefix[look.first : look.last] == [branch.tokens[look.at]]
 
 
-def test_showing_heads_where_to_look_leaves_the_token_losses_as_they_are(vocabulary, model):
-    groups = [curriculum.copy_random(random.Random(n), vocabulary, 3 + n, 1) for n in range(3)]
+def test_a_reader_looks_at_the_words_that_give_the_topic_away(vocabulary):
+    rng = random.Random(4)
+    question = questions.Question("Hello! What do you know about green tea?", "tea", None, about="green tea")
+    for shown in (question, replace(question, text=question.text.lower())):
+        tokens, (first, last) = curriculum.asked(vocabulary, question=shown, profile=questions.profile(rng))
+        assert vocabulary.tok.decode(tokens[first:last]).strip() == "green tea"
+    tokens, (first, last) = curriculum.asked(vocabulary, question=replace(question, about=""), profile="")
+    assert vocabulary.tok.decode(tokens[first:last]).strip() == question.text
+    group = curriculum.begin_answers(rng, vocabulary, 2, 4)
+    for branch in group.branches:
+        for look in branch.looks:
+            assert len(group.prefix) <= look.first < look.last <= len(group.prefix) + look.at
+
+
+@pytest.mark.parametrize("branches", [1, 4])
+def test_showing_heads_where_to_look_leaves_the_token_losses_as_they_are(vocabulary, model, branches):
+    task = curriculum.copy_random if branches == 1 else curriculum.begin_answers
+    groups = [task(random.Random(n), vocabulary, 3 + n, branches) for n in range(3)]
     plain, _, places = network.token_losses(model, groups)
     model.set_attn_implementation("eager")
     guided, _, guided_places, attention = network.guided_losses(model, groups)
     assert torch.equal(places, guided_places)
     torch.testing.assert_close(plain, guided, atol=1e-4, rtol=1e-4)
     attention.backward()  # it can be learned from, and only through the attention's own weights
-    assert model.model.layers[0].self_attn.q_proj.weight.grad.norm() > 0
+    assert model.model.layers[0].self_attn.v_proj.weight.grad.norm() > 0
     assert model.model.layers[1].self_attn.k_proj.weight.grad.norm() > 0
     assert model.model.layers[1].mlp.up_proj.weight.grad is None
 
