@@ -196,7 +196,7 @@ def _branch(
     looks = [Look(start + n, READER, len(prefix) + first, len(prefix) + last) for n in range(len(target))]
     for line, marker in lines.values():
         for at in _found(target, marker[1:-1]):  # the signs at its ends may be other tokens in a sentence
-            looks += [Look(start + at + n, COPIER, line + 1 + n, line + 2 + n) for n in range(1, len(marker) - 2)]
+            looks += [Look(start + at + n, COPIER, line + 1 + n, line + 2 + n) for n in range(len(marker) - 2)]
     return Branch(context + target, [IGNORED] * start + target, looks=tuple(looks))
 
 

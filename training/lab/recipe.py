@@ -118,6 +118,13 @@ FULL = Preset(
             ),
             rate=(0.8, 0.02),
         ),
+        Phase(
+            "last answers",
+            400,
+            (Share("answer", 0.8, (10, 30, 100, 100), branches=12), Share("topic", 0.2, (1, 2), branches=16)),
+            rate=(0.4, 0.02),
+            guided=True,
+        ),
     ),
 )
 TINY = Preset(
