@@ -13,7 +13,7 @@ from typing import Any
 from training.dataset import jsonl
 from training.dataset.jsonl import DataError
 from training.dataset.records import Ad, Query
-from training.simulation.profiles import make_people
+from training.simulation.profiles import Person, make_people
 from training.simulation.queries import Asked, QuerySource
 from training.simulation.world import (
     ASKED,
@@ -27,6 +27,7 @@ from training.simulation.world import (
 )
 
 ADD_EVERY = 16  # users
+PATIENCE = 20  # users without a question, before the run stops
 
 
 def make_world(
@@ -68,14 +69,14 @@ def make_world(
     ]
     kept = without_leaks(queries)
     answered = {row.profile_id for row in asked if row.texts}
+    errors = Counter[str]()
+    for row in asked:
+        errors.update(row.errors)
     world = World(
         ads={ad.id: ad for ad in ads},
         profiles={person.profile.id: person.profile for person in people if person.profile.id in answered},
         queries=kept,
     )
-    errors = Counter[str]()
-    for row in asked:
-        errors.update(row.errors)
     failures = {
         "retries_or_failures": dict(sorted(errors.items())),
         "users_without_questions": len(people) - len(answered),
@@ -115,19 +116,26 @@ def _begin(out: Path, about: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _ask(out: Path, source: QuerySource, people: Sequence[Any], num_queries: int, progress: bool) -> None:
+def _ask(out: Path, source: QuerySource, people: Sequence[Person], num_queries: int, progress: bool) -> None:
+    """Let asked.jsonl grow. Nothing is kept before somebody got questions: a useless model leaves no trace."""
     from tqdm import tqdm
 
     with jsonl.growing(out / ASKED) as file:
         rows: list[Asked] = []
-        bar = tqdm(total=len(people), initial=file.count, unit="user", disable=not progress)
+        proved = file.count > 0
+        asked = source.questions(people, num_queries=num_queries, skip=file.count)
         try:
-            for row in source.questions(people, num_queries=num_queries, skip=file.count):
+            for row in tqdm(asked, total=len(people), initial=file.count, unit="user", disable=not progress):
                 rows.append(row)
-                bar.update()
-                if len(rows) >= ADD_EVERY:
+                proved = proved or bool(row.texts)
+                if not proved and len(rows) == PATIENCE:
+                    break
+                if proved and len(rows) >= ADD_EVERY:
                     file.add(rows)
                     rows = []
         finally:
-            file.add(rows)
-            bar.close()
+            if proved:
+                file.add(rows)
+        if not proved:
+            errors = sum((Counter(row.errors) for row in rows), Counter[str]())
+            raise DataError(f"{source.model or source.name} gave {len(rows)} users no usable question: {dict(errors)}")

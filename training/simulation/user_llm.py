@@ -1,7 +1,8 @@
 """Ask a User-LLM behind any OpenAI-compatible endpoint for JSON. Knows the protocol, not what is asked or answered.
 
 A server that refuses `response_format` is asked without it from then on, and one that refuses `top_k` likewise: the
-prompts describe the form in words, and every reader checks what comes. `constrained` says which it is.
+prompts describe the form in words. Every reader checks what comes: a server may also take `response_format` and ignore
+it, as `transformers serve` does.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +36,7 @@ class OpenAIUserLLM:
         self, *, base_url: str, model: str, api_key: str = "", timeout: float = 120.0, connect_timeout: float = 5.0
     ) -> None:
         self.name = model
-        self.constrained = True
+        self.takes_response_format = True
         self._takes_top_k = True
         self._options = {"base_url": base_url, "api_key": api_key or "none"}  # the client insists on a key
         self._timeouts = (timeout, connect_timeout)
@@ -67,7 +68,7 @@ class OpenAIUserLLM:
 
         while True:
             asked: dict[str, Any] = {}
-            if constrained := self.constrained:
+            if takes_form := self.takes_response_format:
                 form = {"name": "answer", "schema": schema, "strict": True}
                 asked["response_format"] = {"type": "json_schema", "json_schema": form}
             if takes_top_k := self._takes_top_k:
@@ -84,10 +85,10 @@ class OpenAIUserLLM:
             except (BadRequestError, UnprocessableEntityError) as refusal:
                 why = refusal.response.text
                 named_form = any(word in why for word in ("response_format", "json_schema", "guided"))
-                if not (constrained and named_form) and not (takes_top_k and "top_k" in why):
+                if not (takes_form and named_form) and not (takes_top_k and "top_k" in why):
                     raise
-                if constrained and named_form:
-                    self.constrained = False
+                if takes_form and named_form:
+                    self.takes_response_format = False
                 if takes_top_k and "top_k" in why:
                     self._takes_top_k = False
 
@@ -109,7 +110,7 @@ class ScriptedUserLLM:
     """The fake we ship: answers by a function of the prompt, or by a list, one after another; remembers the prompts."""
 
     name = "scripted"
-    constrained = True
+    takes_response_format = True
 
     def __init__(self, answers: Callable[[str], str] | Sequence[str | UserLLMError]) -> None:
         self._answers = answers

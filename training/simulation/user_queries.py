@@ -98,8 +98,9 @@ class UserLLMQueries:
                 yield from pool.map(lambda person: self._ask(person, num_queries), asking)
 
     def notes(self) -> dict[str, object]:
-        """Was the form of the answers forced by the server, or only asked for in words?"""
-        return {"schema_constrained": getattr(self._user_llm, "constrained", None), "temperature": TEMPERATURE}
+        """Did the server take the JSON schema (whether it kept to it is another question), or only the words?"""
+        taken = getattr(self._user_llm, "takes_response_format", None)
+        return {"response_format": "taken" if taken else "refused", "temperature": TEMPERATURE}
 
     def _ask(self, person: Person, num_queries: int) -> Asked:
         prompt = query_prompt(profile=person.profile, num_queries=num_queries)

@@ -23,6 +23,11 @@ def files(folder):
 
 
 def scripted(*, broken_at=None):
+    """The source behind `scripted_llm`."""
+    return UserLLMQueries(user_llm=scripted_llm(broken_at=broken_at), model="scripted-1", concurrency=1)
+
+
+def scripted_llm(*, broken_at=None):
     """A User-LLM that asks about what it reads; from its `broken_at`-th call on it is down."""
 
     def answer(prompt):
@@ -34,7 +39,7 @@ def scripted(*, broken_at=None):
         return json.dumps([f"{number}: {info[:200]}?" for number in range(4)] + ["What is new?"])
 
     user_llm = ScriptedUserLLM(answer)
-    return UserLLMQueries(user_llm=user_llm, model="scripted-1", concurrency=1)
+    return user_llm
 
 
 def test_the_same_seed_writes_the_same_bytes(tmp_path):
@@ -83,13 +88,23 @@ def test_what_the_user_llm_got_wrong_is_reported(tmp_path):
     source = make(tmp_path, source=scripted())
     world = read_world(tmp_path)
     silent = source["users_without_questions"]
-    assert (source["source"], source["model"], source["schema_constrained"]) == ("user-llm", "scripted-1", True)
+    assert (source["source"], source["model"], source["response_format"]) == ("user-llm", "scripted-1", "taken")
     assert silent > 0
     assert source["retries_or_failures"] == {"not_json": 3 * silent}
     assert len(world.profiles) == 40 - silent
     # "What is new?" is asked by everybody, so nobody may be tested with it.
     assert source["dropped"] == {"test_text_also_in_train": source["counts"]["test_profiles"]}
     assert {query.text for query in world.queries if query.split == "test"}.isdisjoint({"What is new?"})
+
+
+@pytest.mark.parametrize(("count", "asked"), [(3, 9), (90, 60)])
+def test_a_model_that_never_writes_questions_makes_no_world(tmp_path, count, asked):
+    user_llm = ScriptedUserLLM(lambda prompt: "I am a parrot.")
+    with pytest.raises(DataError, match="not_json"):
+        make(tmp_path, source=UserLLMQueries(user_llm=user_llm, model="parrot", concurrency=1), count=count)
+    assert asked <= len(user_llm.prompts) <= asked + 6  # not 270
+    make(tmp_path, source=UserLLMQueries(user_llm=scripted_llm(), model="parrot", concurrency=1), count=count)
+    assert len(read_world(tmp_path).profiles) > 0  # the parrot left no trace
 
 
 def test_a_world_of_own_questions_needs_no_source(tmp_path):

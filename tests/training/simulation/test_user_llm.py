@@ -17,9 +17,9 @@ def ask(server, **options):
     return client, client.ask(prompt="Ask!", schema=SCHEMA, temperature=0.7)
 
 
-def test_the_request_is_that_of_the_paper_and_its_form_is_forced(server):
+def test_the_request_is_that_of_the_paper_and_asks_for_its_form(server):
     client, text = ask(server)
-    assert (text, client.constrained, client.name) == ('["Which tea?"]', True, "fake")
+    assert (text, client.takes_response_format, client.name) == ('["Which tea?"]', True, "fake")
     (asked,) = server.requests
     assert asked["messages"] == [{"role": "user", "content": "Ask!"}]
     assert {key: asked[key] for key in ("temperature", "top_p", "top_k", "max_tokens")} == {
@@ -35,7 +35,7 @@ def test_a_server_that_knows_no_response_format_is_asked_in_words_from_then_on(s
     server.takes_response_format = server.takes_top_k = False
     client, text = ask(server)
     client.ask(prompt="Ask again!", schema=SCHEMA, temperature=0.7)
-    assert (text, client.constrained) == ('["Which tea?"]', False)
+    assert (text, client.takes_response_format) == ('["Which tea?"]', False)
     assert ["response_format" in asked for asked in server.requests] == [True, True, False, False]
     assert server.generations == 2
 

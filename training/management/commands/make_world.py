@@ -77,7 +77,7 @@ class Command(BaseCommand):
             f"{counts['distinct_texts']} different texts, {counts['texts_in_both_splits']} in both splits.",
             f"Source: {made['source']} {made['model']}".rstrip() + f", seed {made['seed']}.",
         ]
-        if made.get("schema_constrained") is False:
+        if made.get("response_format") == "refused":
             lines.append("The server does not know response_format: the form of the answers was asked for in words.")
         for name in ("retries_or_failures", "users_without_questions", "dropped"):
             if made.get(name):
