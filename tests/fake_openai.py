@@ -65,6 +65,7 @@ class FakeOpenAI:
     def __init__(self, *, plan: Plan = Plan(), port: int = 0, takes_top_k: bool = True, health: int = 200) -> None:
         self.plan = plan
         self.takes_top_k = takes_top_k
+        self.takes_response_format = True
         self.health = health
         self.models = 200
         self.health_delay = 0.0
@@ -115,11 +116,14 @@ class FakeOpenAI:
         self.requests.append(asked)
         if "top_k" in asked and not self.takes_top_k:
             return await _reply(send, 422, {"detail": "Unexpected fields in the request: {'top_k'}"})
+        if "response_format" in asked and not self.takes_response_format:
+            return await _reply(send, 422, {"detail": "Unexpected fields in the request: {'response_format'}"})
         if plan.status != 200:
             return await _reply(send, plan.status, {"error": {"message": f"refused with {plan.status}"}})
         self.generations += 1
         if not asked.get("stream"):
-            return await _reply(send, 200, _completion(plan, asked))
+            await asyncio.sleep(plan.first_delay)
+            return await _reply(send, 200, "<html>" if plan.fault == "html" else _completion(plan, asked))
         self.open_streams += 1
         gone = asyncio.ensure_future(receive())
         try:
@@ -230,6 +234,6 @@ async def _head(send: Any, status: int, content_type: bytes) -> None:
     await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", content_type)]})
 
 
-async def _reply(send: Any, status: int, content: dict[str, Any]) -> None:
+async def _reply(send: Any, status: int, content: Any) -> None:
     await _head(send, status, b"application/json")
     await send({"type": "http.response.body", "body": json.dumps(content).encode()})

@@ -44,18 +44,23 @@ def parse(kind: type[Row], line: str) -> Row:
         raise DataError(f"{'.'.join(map(str, first['loc'])) or 'record'}: {first['msg']}") from None
 
 
-def read(kind: type[Row], path: Path) -> Iterator[Row]:
-    """The records of a file, in order. Raises DataError with file and line number."""
+def numbered(kind: type[Row], path: Path) -> Iterator[tuple[int, Row]]:
+    """The records of a file with their line numbers, in order. Raises DataError with file and line number."""
     try:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     try:
-                        yield parse(kind, line)
+                        yield number, parse(kind, line)
                     except DataError as error:
                         raise DataError(f"{path.name}:{number}: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path.name}: {error}") from None
+
+
+def read(kind: type[Row], path: Path) -> Iterator[Row]:
+    """The records of a file, in order. Raises DataError with file and line number."""
+    return (row for _, row in numbered(kind, path))
 
 
 def dump(row: Any) -> str:

@@ -29,7 +29,7 @@ class Profile:
     @property
     def text(self) -> str:
         """The profile as it stands in a prompt."""
-        return f"{self.info} Interests: {', '.join(self.interests)}."
+        return f"{self.info} Interests: {', '.join(self.interests)}." if self.interests else self.info
 
 
 @dataclass(frozen=True)
