@@ -131,10 +131,10 @@ def levels(
     return found
 
 
-def similarities(*, ads: Mapping[str, Ad], encoder: Encoder, seed: int = 0) -> dict[str, np.ndarray]:
+def similarities(*, ads: Mapping[str, Ad], encoder: Encoder, count: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Cosines of ads with the lab's questions and with interests, of one category ("on") or of two ("off")."""
     rng = random.Random(f"similarities/{seed}")
-    questions = [question for _, question in _questions(rng, 10 * len(CATEGORIES))]
+    questions = [question for _, question in _questions(rng, count)]
     rows = encoder.encode([ad_text(ad) for ad in ads.values()])
     asked = rows @ encoder.encode([question.text for question in questions]).T
     liked = rows @ encoder.encode([name.lower() for name in CATEGORIES.values()]).T
@@ -194,15 +194,18 @@ class ClickReport:
 
 
 def report(*, catalogue: Path, answers: int, seed: int) -> ClickReport:
-    """Measure both users with the packaged encoder. Raises EncoderError, OSError."""
+    """Measure both users with the packaged encoder, on so many answers (200 a situation at most).
+
+    Raises EncoderError, OSError.
+    """
     ads = read_catalogue(catalogue)
     encoder = CachedEncoder(SentenceEncoder())
     user, held_out = BehaviouralUser(encoder), HeldOutUser()
     exposures = lab_exposures(ads=ads, count=answers, seed=seed)
     return ClickReport(
         parameters=user.parameters,
-        similarities=similarities(ads=ads, encoder=encoder, seed=seed),
-        levels=levels(user=user, held_out=held_out, ads=ads, seed=seed),
+        similarities=similarities(ads=ads, encoder=encoder, count=answers, seed=seed),
+        levels=levels(user=user, held_out=held_out, ads=ads, count=min(answers, 200), seed=seed),
         agreement=agreement(
             first=user.feedback_many(exposures, ads=ads, seed=seed),
             second=held_out.feedback_many(exposures, ads=ads, seed=seed),

@@ -64,7 +64,7 @@ def _nativeness(axes: list[Axes], par: UserParameters) -> None:
         axes[0].plot(fit, values, style, color="tab:blue", label=label)
         at = par.base * par.nativeness(fit=np.array([0.35]), inside=np.array([inside]), pushy=np.array([pushy]))[0]
         axes[1].barh(label, at, color="tab:blue", alpha=0.7)
-    axes[0].set(xlabel="cosine with the neighbouring sentence", ylabel="nativeness", ylim=(0, 1.02))
+    axes[0].set(xlabel="cosine with the neighbouring sentence", ylabel="nativeness", ylim=(0, 1.5))
     axes[0].legend(frameon=False, fontsize=8, loc="upper left")
     axes[1].invert_yaxis()
     axes[1].set(xlabel="ctr of a relevant ad alone, cosine 0.35")
@@ -81,7 +81,9 @@ def _competition(axes: list[Axes], par: UserParameters) -> None:
     each = np.array([par.choice(np.full(n, 0.5))[0] for n in count])
     axes[1].bar(count - 0.18, each, 0.36, color="tab:orange", label="each")
     axes[1].bar(count + 0.18, each * count, 0.36, color="tab:gray", label="all together")
-    axes[1].set(xlabel="similar ads, each 0.5 alone", ylabel="ctr", title="Before flooding", xticks=count)
+    axes[1].set(
+        xlabel="similar ads, each 0.5 alone", ylabel="ctr", title="Before flooding", xticks=count, ylim=(0, 0.7)
+    )
     axes[1].legend(frameon=False)
 
 

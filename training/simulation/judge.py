@@ -113,7 +113,7 @@ def _items(text: str, errors: Counter[JudgeError]) -> list[Any]:
     # 2) A list with something around it.
     begin = _LIST.search(text)
     if begin is None:
-        errors[JudgeError.truncated if text[:1] in ("[", "{") else JudgeError.not_json] += 1
+        errors[JudgeError.truncated if text[:1] in ("[", "{") and _breaks_off(text) else JudgeError.not_json] += 1
         return []
     if begin.start():
         errors[JudgeError.prose] += 1
@@ -149,9 +149,12 @@ def _whole_objects(text: str, at: int, errors: Counter[JudgeError]) -> list[Any]
             break
         found.append(value)
         at = _GAP.match(text, end).end()
-    ended = at >= len(text) or text[-1] not in "]}`"
-    errors[JudgeError.truncated if ended else JudgeError.not_json] += 1
+    errors[JudgeError.truncated if at >= len(text) or _breaks_off(text) else JudgeError.not_json] += 1
     return found
+
+
+def _breaks_off(text: str) -> bool:
+    return text[-1] not in "]}`"
 
 
 class UserLLMJudge:

@@ -64,6 +64,7 @@ def read(text: str, candidates: Sequence[Candidate]) -> Reading:
     if not mentions:
         return Reading((), 0.0, text)
     shown = "".join(_MARK if isinstance(s, markup.AdMention) else s.text.replace(_MARK, " ") for s in parsed.segments)
+    shown = shown.replace("**", "")  # Markdown's signs are not read
     # 1) Sentences, and which of them speak of ads: by a marker, by a candidate's bare title, or of the task itself.
     named = [c.title for c in candidates if c.title in shown]
     marked = [_BULLET.sub("", part, count=1).strip() for line in shown.splitlines() for part in _END.split(line)]

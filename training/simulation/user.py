@@ -30,10 +30,10 @@ class UserParameters:
     0.01 / 0.09 / 0.29 across categories. An ad's sentence and a tip: 0.09 / 0.28 / 0.51 against -0.01 / 0.12 / 0.30.
     """
 
-    base: float = 0.72  # the chance of a click where nothing speaks against it
+    base: float = 0.75  # the chance of a click where nothing speaks against it
     # Relevance: logistic in the cosine with the query, moved by the profile ("based primarily on your question").
-    query_midpoint: float = 0.21
-    relevance_slope: float = 25.0
+    query_midpoint: float = 0.22
+    relevance_slope: float = 28.0
     profile_weight: float = 0.35
     profile_neutral: float = 0.25  # a best interest this close neither helps nor hurts
     # Nativeness: factors on the chance.

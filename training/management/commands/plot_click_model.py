@@ -14,13 +14,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser):
         parser.add_argument("--out", type=Path, required=True, help="folder of the pictures, such as docs/images")
-        parser.add_argument("--answers", type=int, default=500, help="lab answers to compare both users on")
+        parser.add_argument("--answers", type=int, default=500, help="answers to measure on (default 500)")
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args, **options):
-        if not 1 <= options["answers"] <= 100_000:
-            raise CommandError("--answers is between 1 and 100000")
+        if not 20 <= options["answers"] <= 100_000:
+            raise CommandError("--answers is between 20 and 100000")
         try:
             from training.dataset.encoder import EncoderError
             from training.simulation.click_levels import report
