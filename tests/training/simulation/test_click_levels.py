@@ -46,6 +46,7 @@ def test_the_same_parameters_draw_the_same_files(tmp_path):
     assert once[3].read_bytes() != other[3].read_bytes()
 
 
+@pytest.mark.slow
 def test_the_command_prints_what_it_measured(tmp_path, capsys):
     call_command("plot_click_model", out=tmp_path, answers=30, json=True)
     found = json.loads(capsys.readouterr().out)
