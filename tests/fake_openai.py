@@ -65,6 +65,7 @@ class FakeOpenAI:
     def __init__(self, *, plan: Plan = Plan(), port: int = 0, takes_top_k: bool = True, health: int = 200) -> None:
         self.plan = plan
         self.takes_top_k = takes_top_k
+        self.takes_n: bool | None = True  # False: refuses it; None: ignores it
         self.takes_response_format = True
         self.health = health
         self.models = 200
@@ -118,12 +119,16 @@ class FakeOpenAI:
             return await _reply(send, 422, {"detail": "Unexpected fields in the request: {'top_k'}"})
         if "response_format" in asked and not self.takes_response_format:
             return await _reply(send, 422, {"detail": "Unexpected fields in the request: {'response_format'}"})
+        if "n" in asked and self.takes_n is False:
+            return await _reply(send, 400, {"error": {"message": "Unsupported parameter: 'n'"}})
         if plan.status != 200:
             return await _reply(send, plan.status, {"error": {"message": f"refused with {plan.status}"}})
         self.generations += 1
         if not asked.get("stream"):
             await asyncio.sleep(plan.first_delay)
-            return await _reply(send, 200, "<html>" if plan.fault == "html" else _completion(plan, asked))
+            return await _reply(
+                send, 200, "<html>" if plan.fault == "html" else _completion(plan, asked, many=self.takes_n)
+            )
         self.open_streams += 1
         gone = asyncio.ensure_future(receive())
         try:
@@ -213,10 +218,11 @@ def _event(delta: dict[str, Any] | None, *, finish_reason: str | None = None, **
     return f"data: {json.dumps(chunk | more, ensure_ascii=False)}\n\n".encode("utf-8", "surrogatepass")
 
 
-def _completion(plan: Plan, asked: dict[str, Any]) -> dict[str, Any]:
+def _completion(plan: Plan, asked: dict[str, Any], *, many: bool | None) -> dict[str, Any]:
     message = {"role": "assistant", "content": _text(plan, asked)}
-    choices = [{"index": 0, "message": message, "finish_reason": plan.finish_reason}]
-    usage = {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16}
+    count = asked.get("n", 1) if many else 1
+    choices = [{"index": n, "message": message, "finish_reason": plan.finish_reason} for n in range(count)]
+    usage = {"prompt_tokens": 11, "completion_tokens": 5 * count, "total_tokens": 11 + 5 * count}
     head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 0, "model": "fake"}
     return head | {"choices": choices, "usage": usage}
 

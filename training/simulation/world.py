@@ -9,7 +9,7 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,6 +194,12 @@ def read_queries(path: Path, *, seed: int | str) -> tuple[list[Profile], list[Qu
     kept = without_leaks(queries)
     dropped["test_text_also_in_train"] += len(queries) - len(kept)
     return profiles, kept, dict(dropped)
+
+
+def choose(queries: Sequence[Query], *, count: int, seed: int | str) -> list[Query]:
+    """`count` of the questions, drawn by seed, in their own order; all of them where there are no more."""
+    places = random.Random(repr(("choose", str(seed)))).sample(range(len(queries)), min(count, len(queries)))
+    return [queries[at] for at in sorted(places)]
 
 
 def without_leaks(queries: Iterable[Query]) -> list[Query]:

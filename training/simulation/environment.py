@@ -1,0 +1,235 @@
+"""The simulation environment (section 5.1): auctions, then answers, then clicks, each a file of the run's folder.
+
+    manifest.json    what was asked for: settings, seed, model, world, click model
+    auctions.jsonl   one row per query: candidates and fresh bids
+    responses.jsonl  one row per sampled answer
+    clicks.jsonl     one row per answer: feedback on every ad it shows
+    summary.json     figures; follows from the files above alone
+    timing.json      seconds and tokens of the last invocation that sampled
+
+A run killed anywhere goes on behind its last whole line. A stage begins again where its engine computes queries
+together, so that an engine which repeats itself leaves the same bytes. Knows neither engines nor click models.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from chat.adllm.prompts import ad_messages
+from training.dataset import jsonl
+from training.dataset.records import Auction, Feedback, Query, Response
+from training.simulation.bids import draw_auction
+from training.simulation.clicks import ClickModel, Exposure
+from training.simulation.sampling import Sampler, SampleRequest, SamplingSettings
+from training.simulation.summary import summarize
+from training.simulation.world import World
+
+Progress = Callable[[str, int, int, int], None]  # stage, rows done, rows in all, tokens written in this invocation
+AT_ONCE = 100  # rows handed to the disk, and answers handed to the click model, together
+
+
+class RunRefused(ValueError):
+    """The folder holds another run, or one that nobody asked to go on with."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run is. `samples` answers are drawn for each query (M of section 5.2.3); `phase` makes bids fresh."""
+
+    samples: int = 10
+    seed: int = 0
+    phase: str = "simulation"
+    shuffle: bool = True  # the candidates' order, as in training
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+
+
+def simulate(
+    *,
+    world: World,
+    queries: Sequence[Query],
+    sampler: Sampler,
+    click_model: ClickModel,
+    settings: RunSettings,
+    out: Path,
+    resume: bool = False,
+    about: Mapping[str, Any] | None = None,
+    progress: Progress = lambda stage, done, total, tokens: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, Any]:
+    """Run, or go on with, the whole pipeline; returns the summary. `about` is further said in the manifest.
+
+    Raises RunRefused, DataError, SamplingError and what the click model raises; each leaves a folder to go on with.
+    """
+    manifest = _manifest(world, queries, sampler, click_model, settings) | dict(about or {})
+    _claim(out, manifest, resume=resume)
+    timing: dict[str, float] = {}
+
+    # 1) Candidates and fresh bids.
+    def auctions(done: int) -> Iterator[list[Auction]]:
+        for group in _groups(queries[done:]):
+            yield [
+                draw_auction(
+                    query=query, ads=world.ads, seed=settings.seed, phase=settings.phase, shuffle=settings.shuffle
+                )
+                for query in group
+            ]
+
+    _grow(out / "auctions.jsonl", auctions, total=len(queries), progress=progress)
+    drawn = list(jsonl.read(Auction, out / "auctions.jsonl"))
+
+    # 2) Answers.
+    n, size = settings.samples, sampler.together(settings.samples)
+
+    def responses(done: int) -> Iterator[list[Response]]:
+        start = done // n // size * size
+        asked = range(start, len(queries))
+        requests = [_request(world, queries[at], drawn[at]) for at in asked]
+        for at, answers in zip(asked, sampler.sample(requests, n=n, settings=settings.sampling), strict=True):
+            rows = [
+                Response(queries[at].id, number, answer.text, answer.tokens, answer.finished)
+                for number, answer in enumerate(answers)
+            ]
+            if fresh := rows[max(0, done - at * n) :]:
+                yield fresh
+
+    began = clock()
+    tokens, rows = _grow(out / "responses.jsonl", responses, total=len(queries) * n, progress=progress)
+    timing |= {"answers": rows, "tokens": tokens, "answers_s": round(clock() - began, 3)}
+
+    # 3) Clicks.
+    def clicks(done: int) -> Iterator[list[Feedback]]:
+        exposures = (
+            Exposure(world.profiles[query.profile_id], query, auction, response)
+            for query, auction, response in _joined(queries, drawn, out / "responses.jsonl", n, skip=done)
+        )
+        for group in _groups(exposures):
+            yield click_model.feedback_many(group, ads=world.ads, seed=settings.seed)
+
+    began = clock()
+    _grow(out / "clicks.jsonl", clicks, total=len(queries) * n, progress=progress)
+    timing["clicks_s"] = round(clock() - began, 3)
+
+    # 4) Figures.
+    answered = _joined(queries, drawn, out / "responses.jsonl", n)
+    judged = zip(answered, jsonl.read(Feedback, out / "clicks.jsonl"), strict=True)
+    figures = summarize(((auction, response, feedback) for (_, auction, response), feedback in judged), ads=world.ads)
+    _write_json(out / "summary.json", figures)
+    if rows:
+        _write_json(out / "timing.json", timing)
+    return figures
+
+
+def read_timing(out: Path) -> dict[str, float]:
+    """Seconds and tokens of the last invocation that sampled; empty before there was one."""
+    path = out / "timing.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _groups(rows: Iterable[Any]) -> Iterator[list[Any]]:
+    rest = iter(rows)
+    while group := list(islice(rest, AT_ONCE)):
+        yield group
+
+
+def _request(world: World, query: Query, auction: Auction) -> SampleRequest:
+    profile = world.profiles[query.profile_id].text
+    messages = ad_messages(query=query.text, profile=profile, candidates=auction.candidates(world.ads))
+    return SampleRequest(query.id, messages)
+
+
+def _grow(
+    path: Path, rows_behind: Callable[[int], Iterator[list[Any]]], *, total: int, progress: Progress
+) -> tuple[int, int]:
+    """Let a stage's file grow to its end, skipping a finished one; returns the tokens and rows that were added."""
+    stage, tokens, added = path.stem, 0, 0
+    if path.exists():
+        progress(stage, total, total, 0)
+        return tokens, added
+    with jsonl.growing(path) as file:
+        progress(stage, file.count, total, 0)
+        if file.count < total:
+            for rows in rows_behind(file.count):
+                file.add(rows)
+                added += len(rows)
+                tokens += sum(getattr(row, "tokens", 0) for row in rows)
+                progress(stage, file.count, total, tokens)
+        if file.count != total:
+            raise jsonl.DataError(f"{path.name}: {file.count} rows instead of {total}")
+    return tokens, added
+
+
+def _joined(
+    queries: Sequence[Query], auctions: Sequence[Auction], responses: Path, n: int, *, skip: int = 0
+) -> Iterator[tuple[Query, Auction, Response]]:
+    """Every answer with its query and auction, from the `skip`th on. Raises DataError where the files do not fit."""
+    for number, response in enumerate(jsonl.read(Response, responses)):
+        query, auction = queries[number // n], auctions[number // n]
+        if (response.query_id, response.sample, auction.query_id) != (query.id, number % n, query.id):
+            raise jsonl.DataError(f"{responses.name}:{number + 1}: not the answer {number % n} to {query.id}")
+        if number >= skip:
+            yield query, auction, response
+
+
+def _manifest(
+    world: World, queries: Sequence[Query], sampler: Sampler, click_model: ClickModel, settings: RunSettings
+) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "settings": asdict(settings),
+        "engine": sampler.name,
+        "engine_source": sampler.source,
+        "queries_together": sampler.together(settings.samples),
+        "click_model": click_model.name,
+        "world": {
+            "queries": len(queries),
+            "ads": len(world.ads),
+            "queries_sha256": _sha256(queries),
+            "ads_sha256": _sha256(world.ads.values()),
+            "profiles_sha256": _sha256(world.profiles.values()),
+        },
+    }
+
+
+def _claim(out: Path, manifest: dict[str, Any], *, resume: bool) -> None:
+    """Make the folder this run's own, or find that it is. Raises RunRefused."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "manifest.json"
+    if not path.exists():
+        _write_json(path, manifest)
+        return
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise RunRefused(f"{path} is not JSON; choose another folder.") from None
+    asked = json.loads(json.dumps(manifest))
+    if differences := list(_differences(there, asked)):
+        raise RunRefused(f"{out} holds another run ({'; '.join(differences)}); choose another folder.")
+    if not resume:
+        raise RunRefused(f"{out} already holds this run; go on with it by --resume, or choose another folder.")
+
+
+def _differences(there: Any, asked: Any, name: str = "") -> Iterator[str]:
+    if isinstance(there, dict) and isinstance(asked, dict):
+        for key in sorted(there.keys() | asked.keys()):
+            yield from _differences(there.get(key), asked.get(key), f"{name}.{key}" if name else key)
+    elif there != asked:
+        yield f"{name} is {there!r} there and {asked!r} here"
+
+
+def _write_json(path: Path, content: Any) -> None:
+    scratch = path.with_name(path.name + ".part")
+    scratch.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(scratch, path)
+
+
+def _sha256(rows: Any) -> str:
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(jsonl.dump(row).encode())
+    return digest.hexdigest()
