@@ -8,6 +8,7 @@ import hashlib
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 from zlib import crc32
@@ -40,10 +41,23 @@ def packaged_model() -> str:
     return str(get_model_path())
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class SentenceEncoder:
     """A sentence-transformers model by name or path; loaded at the first text.
 
-    Texts of one length in tokens go together, so that nothing is padded: faster than mixed batches, and exact.
+    Texts of one length in tokens go together, so that nothing is padded: faster than mixed batches, and exact. One
+    thread of the CPU encodes: several split a product of matrices by its size, and the last bits would tell the batch.
     """
 
     def __init__(self, name_or_path: str = "", *, device: str = "cpu") -> None:
@@ -56,14 +70,15 @@ class SentenceEncoder:
         model = self._model or self._load()
         texts = [text.encode("utf-8", "replace").decode() for text in texts]  # half characters stop a tokenizer
         rows = np.zeros((len(texts), model.get_embedding_dimension()), np.float32)
-        for places in self._equally_long(texts):
-            rows[places] = model.encode(
-                [texts[at] for at in places],
-                batch_size=BATCH,
-                show_progress_bar=False,
-                convert_to_numpy=True,
-                normalize_embeddings=True,
-            )
+        with _one_thread():
+            for places in self._equally_long(texts):
+                rows[places] = model.encode(
+                    [texts[at] for at in places],
+                    batch_size=BATCH,
+                    show_progress_bar=False,
+                    convert_to_numpy=True,
+                    normalize_embeddings=True,
+                )
         return rows
 
     def _equally_long(self, texts: Sequence[str]) -> Iterator[list[int]]:
