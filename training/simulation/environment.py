@@ -89,7 +89,7 @@ def simulate(
     def responses(done: int) -> Iterator[list[Response]]:
         start = done // n // size * size
         asked = range(start, len(queries))
-        requests = [_request(world, queries[at], drawn[at]) for at in asked]
+        requests = [request_for(world, queries[at], drawn[at]) for at in asked]
         for at, answers in zip(asked, sampler.sample(requests, n=n, settings=settings.sampling), strict=True):
             rows = [
                 Response(queries[at].id, number, answer.text, answer.tokens, answer.finished)
@@ -137,7 +137,8 @@ def _groups(rows: Iterable[Any]) -> Iterator[list[Any]]:
         yield group
 
 
-def _request(world: World, query: Query, auction: Auction) -> SampleRequest:
+def request_for(world: World, query: Query, auction: Auction) -> SampleRequest:
+    """The Ad-LLM's prompt for one query and its auction."""
     profile = world.profiles[query.profile_id].text
     messages = ad_messages(query=query.text, profile=profile, candidates=auction.candidates(world.ads))
     return SampleRequest(query.id, messages)

@@ -1,7 +1,8 @@
 """Sampling from a server with an OpenAI-compatible API: vLLM, `transformers serve` or a hosted one. Knows no ads.
 
 Servers differ: some ignore n, some refuse it, top_k or seed. The first answers show which, and what is missing is asked
-for by itself. No money hangs on these answers, so a connection that fails is tried again, a few times.
+for by itself. (vLLM 0.32 on a CPU needs --no-enable-chunked-prefill: see vllm_server.) No money hangs on these answers,
+so a connection that fails is tried again, a few times.
 """
 
 import time

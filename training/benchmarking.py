@@ -1,0 +1,178 @@
+"""How fast answers are sampled: every engine that is here on the same prompts, and the pipeline against its own engine.
+
+Absolute rates tell about the machine; ratios tell about this code. `pipeline_ratio` sets tokens per second of a whole
+run, from auctions to summary, against those of the engine alone; `answers_ratio` only its answers, files synced to the
+disk. Both are measured in turns with the in-process engine, medians over the rounds; every round asks for other bids.
+"""
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+
+from django.conf import settings as site
+
+from training.simulation.sampling import Sampler, SampleRequest, SamplingSettings
+from training.simulation.vllm_server import CONTEXT, PYTHON, ServerFailed, serve_vllm
+
+SAMPLES = 5
+SETTINGS = SamplingSettings(max_tokens=300, context=CONTEXT)
+TARGET = 0.9
+OFFLINE = """
+import json, sys, time
+from training.simulation.sampling import SampleRequest, SamplingSettings
+from training.simulation.vllm_sampler import VLLMSampler
+asked = json.load(open(sys.argv[1]))
+settings = SamplingSettings(**asked["settings"])
+requests = [SampleRequest(**request) for request in asked["requests"]]
+context = settings.context  # on a CPU a seeded prompt must not be read in pieces: see vllm_server
+sampler = VLLMSampler(
+    asked["model"], context=context, enable_chunked_prefill=False, max_num_batched_tokens=context
+)
+list(sampler.sample(requests[:2], n=2, settings=settings))
+began = time.monotonic()
+answers = list(sampler.sample(requests, n=asked["n"], settings=settings))
+seconds = time.monotonic() - began
+print("MEASURED", sum(answer.tokens for found in answers for answer in found) / seconds)
+"""
+
+
+@dataclass(frozen=True)
+class SamplingReport:
+    """Rates are tokens per second. None: the engine is not here, `missing` says why."""
+
+    rounds: int
+    queries: int
+    samples: int
+    transformers_rate: int
+    answers_ratio: float
+    pipeline_ratio: float
+    pipeline_target: float
+    vllm_server_rate: int | None
+    vllm_offline_rate: int | None
+    missing: list[str]
+
+
+class CannotMeasure(RuntimeError):
+    """Says what is missing."""
+
+
+def measure_sampling(*, seconds: float, rounds: int, say: Callable[[str], None] = lambda line: None) -> SamplingReport:
+    """Measure on the lab Ad-LLM over 100 candidates; as many queries as the in-process engine answers in `seconds`."""
+    model = site.LAB_MODEL_DIR
+    if not (model / "model.safetensors").exists():
+        raise CannotMeasure(f"there is no model in {model}. Build one: manage.py build_lab_model")
+    try:
+        from training.dataset.encoder import CachedEncoder, SentenceEncoder
+        from training.simulation.environment import RunSettings, read_timing, request_for, simulate
+        from training.simulation.transformers_sampler import TransformersSampler
+        from training.simulation.user import BehaviouralUser
+    except ImportError as error:
+        raise CannotMeasure(f"{error}. Install the extras: pip install -e .[lab,training]") from error
+    from training.simulation.bids import draw_auction
+
+    with tempfile.TemporaryDirectory() as scratch:
+        world = _world(Path(scratch, "world"))
+        sampler, user = TransformersSampler(model), BehaviouralUser(CachedEncoder(SentenceEncoder()))
+        size = sampler.together(SAMPLES)
+
+        def prompts(seed: int, count: int) -> list[SampleRequest]:
+            return [
+                request_for(world, q, draw_auction(query=q, ads=world.ads, seed=seed, phase="simulation", shuffle=True))
+                for q in world.queries[:count]
+            ]
+
+        def run(seed: int, count: int) -> tuple[float, float]:
+            """Tokens per second of the answers, and of the whole run."""
+            out, began = Path(scratch, f"run{seed}"), time.monotonic()
+            simulate(
+                world=world, queries=world.queries[:count], sampler=sampler, click_model=user, out=out,
+                settings=RunSettings(samples=SAMPLES, seed=seed, sampling=replace(SETTINGS, seed=seed)),
+            )  # fmt: skip
+            whole, timing = time.monotonic() - began, read_timing(out)
+            return timing["tokens"] / timing["answers_s"], timing["tokens"] / whole
+
+        run(0, size)  # warms up
+        began = time.monotonic()
+        _rate(sampler, prompts(0, size), seed=0)
+        count = min(len(world.queries), size * max(1, round(seconds / (time.monotonic() - began))))
+        rates = []
+        for number in range(1, rounds + 1):
+            bare = _rate(sampler, prompts(number, count), seed=number)
+            answers, whole = run(number, count)
+            rates.append((bare, answers / bare, whole / bare))
+            say(
+                f"round {number} of {rounds}: engine {bare:.0f} tokens/s, answers {answers / bare:.2f} of that,"
+                f" pipeline {whole / bare:.2f}"
+            )
+        server, offline, missing = _vllm(model, prompts(1, count), Path(scratch), say)
+    return SamplingReport(
+        rounds=rounds,
+        queries=count,
+        samples=SAMPLES,
+        transformers_rate=round(median(bare for bare, _, _ in rates)),
+        answers_ratio=round(median(ratio for _, ratio, _ in rates), 3),
+        pipeline_ratio=round(median(ratio for _, _, ratio in rates), 3),
+        pipeline_target=TARGET,
+        vllm_server_rate=server and round(server),
+        vllm_offline_rate=offline and round(offline),
+        missing=missing,
+    )
+
+
+BENCHMARKS = {"sampling": measure_sampling}  # what `manage.py benchmark` finds here
+
+
+def _world(folder: Path):
+    from training.simulation.catalogues import SHOP, shop_ads
+    from training.simulation.making import make_world
+    from training.simulation.queries import BuiltinQueries
+    from training.simulation.world import read_world
+
+    make_world(out=folder, source=BuiltinQueries(seed=0), ads=shop_ads(), ads_from=SHOP.name, seed=0, num_profiles=400)
+    return read_world(folder)
+
+
+def _rate(sampler: Sampler, requests: Sequence[SampleRequest], *, seed: int) -> float:
+    began = time.monotonic()
+    answers = list(sampler.sample(requests, n=SAMPLES, settings=replace(SETTINGS, seed=seed)))
+    return sum(answer.tokens for found in answers for answer in found) / (time.monotonic() - began)
+
+
+def _vllm(
+    model: Path, requests: Sequence[SampleRequest], scratch: Path, say: Callable[[str], None]
+) -> tuple[float | None, float | None, list[str]]:
+    """Rates of vLLM's server and of its offline engine, each warmed up, and what could not be measured."""
+    if not PYTHON.exists():
+        return None, None, ["vLLM: make vllm-cpu"]
+    from training.simulation.openai_sampler import OpenAISampler
+
+    server = offline = None
+    missing = []
+    try:
+        say("starting vLLM's server")
+        with serve_vllm(model, log=scratch / "vllm.log") as base_url:
+            sampler = OpenAISampler(base_url=base_url, model="lab")
+            _rate(sampler, requests[:2], seed=9)
+            server = _rate(sampler, requests, seed=1)
+    except ServerFailed as error:
+        missing.append(str(error))
+    say("starting vLLM's offline engine")
+    asked = {"model": str(model), "n": SAMPLES, "settings": asdict(SETTINGS), "requests": list(map(asdict, requests))}
+    (scratch / "asked.json").write_text(json.dumps(asked), encoding="utf-8")
+    env = {"PYTHONPATH": str(site.BASE_DIR), "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
+    ran = subprocess.run(
+        [str(PYTHON), "-c", OFFLINE, str(scratch / "asked.json")],
+        env={**os.environ, **env}, cwd=scratch, capture_output=True, text=True,
+    )  # fmt: skip
+    measured = [line.split()[1] for line in ran.stdout.splitlines() if line.startswith("MEASURED ")]
+    if measured:
+        offline = float(measured[0])
+    else:
+        missing.append(f"vLLM's offline engine: {(ran.stderr.strip().splitlines() or ['?'])[-1][:300]}")
+    return server, offline, missing
