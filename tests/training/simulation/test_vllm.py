@@ -1,5 +1,7 @@
 """Over real vLLM: what the fakes promise, it keeps. Runs where `make vllm-cpu` has been run."""
 
+import json
+
 import pytest
 
 from tests.training.lab.models import WEIGHTS
@@ -42,12 +44,23 @@ def test_four_answers_come_from_one_request(base_url):
     assert sampler._refused == frozenset()  # n, top_k and seed are all taken
 
 
-def test_judging_is_constrained_by_its_schema(base_url):
-    # The lab model knows nothing of judging: what comes is a verdict on both ads only because it cannot be otherwise.
+def test_a_schema_without_free_text_leaves_no_choice(base_url):
+    # The lab model knows nothing of judging: JSON can only come because nothing else may.
+    verdict = {"ad_id": {"enum": list(ADS)}, "clicked": {"type": "boolean"}}
+    item = {"type": "object", "properties": verdict, "required": list(verdict), "additionalProperties": False}
+    llm = OpenAIUserLLM(base_url=base_url, model="lab")
+    text = llm.ask(
+        prompt="Judge.", schema={"type": "array", "items": item, "minItems": 2, "maxItems": 2}, temperature=0.3
+    )
+    assert [row.keys() for row in json.loads(text)] == [verdict.keys()] * 2
+    assert llm.takes_response_format
+
+
+def test_the_judge_s_own_schema_is_taken(base_url):
     llm = OpenAIUserLLM(base_url=base_url, model="lab")
     text = "Try @Acme Mug@[Ad-1000] or @Zenith Kettle@[Ad-2000]."
     exposure = Exposure(ALICE, ASKED, Auction(ASKED.id, tuple(ADS), (5, 50)), Response(ASKED.id, 0, text, 9))
     feedback = UserLLMJudge(llm).feedback_many([exposure], ads=ADS, seed=1)[0]
     assert llm.takes_response_format
     assert [ad.ad_id for ad in feedback.ads] == list(ADS)
-    assert set(feedback.errors) <= {"truncated", "missing"}  # a reason may run into the length limit
+    assert set(feedback.errors) <= {"truncated", "missing"}  # this model may fill a reason up to the length limit
