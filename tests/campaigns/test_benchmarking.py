@@ -37,8 +37,8 @@ def test_benchmark_charges_every_click_it_counts(capsys):
     assert report["book_violations"] == []
     assert report["failures"] == {}
     assert report["links_followed"] == report["clicks_charged"] > 0
-    assert report["service_ratio"] > 0  # targets are for a quiet machine and more than one second
-    assert report["http_ratio"] > 0
+    assert report["service_ratio"] > 0.1  # 0.75 and 0.30 are for a quiet machine and more than one second
+    assert report["http_ratio"] > 0.1
     assert (report["service_target"], report["http_target"]) == (0.75, 0.30)
     with connection.cursor() as cursor:
         cursor.execute("SELECT datname FROM pg_database WHERE datname LIKE 'llm_auction_benchmark_%%'", [])

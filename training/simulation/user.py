@@ -5,6 +5,7 @@ similar ads, flooding. Bids never enter. docs/simulation.md explains each effect
 is read (placement) and nothing else: other representation of text, other form, other numbers.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -79,7 +80,7 @@ class UserParameters:
         return odds / (1 + odds + self.rivalry * (odds.sum() - odds))
 
 
-class _KnownUser:
+class _KnownUser(ABC):
     """What both users share: reading answers, and drawing clicks so that chances are exact."""
 
     name: str
@@ -121,10 +122,11 @@ class _KnownUser:
             outcomes += self._outcomes(chunk, _readings(chunk, ads), ads)
         return outcomes
 
+    @abstractmethod
     def _outcomes(
         self, exposures: Sequence[Exposure], readings: Sequence[Reading], ads: Mapping[str, Ad]
     ) -> list["_Outcome"]:
-        raise NotImplementedError
+        """What this user makes of each answer."""
 
     def _draw(self, response: Response, outcome: "_Outcome", seed: int | str) -> Feedback:
         key = (self.name, seed, response.query_id, response.sample)

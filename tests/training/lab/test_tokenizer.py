@@ -28,7 +28,7 @@ def test_prompt_of_100_candidates_survives_the_round_trip_and_stays_short(tok):
     text = shown(tok, query="How do I brew tea?", profile="Likes tea.", candidates=candidates(100))
     ids = tok(text)["input_ids"]
     assert tok.decode(ids) == text
-    assert len(ids) <= 2000
+    assert len(ids) <= 1850
 
 
 @pytest.mark.parametrize("fragment", FRAGMENTS)
