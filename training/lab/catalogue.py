@@ -31,13 +31,19 @@ _SECOND = (
     "ton trail tree vale view ville ward ware water way well wick wind wing wise wood work worth yard zo lio nix "
     "tana vara lia dor mira neva sol tek rio quin via"
 )
-_HELD_OUT_FIRST = "Crumb Gloam Jolly Vex Nimb Pumper Sled Truffle Wobble Yonder Kettler Bracken Murmur Tangle Osprey"
-_HELD_OUT_SECOND = "ette thorpe moth kin gust lock spire bury sprig fathom gable nook tarn veil shire"
+_HELD_OUT_FIRST = (
+    "Crumb Gloam Jolly Vex Nimb Pumper Sled Truffle Wobble Yonder Kettler Bracken Murmur Tangle Osprey Humber "
+    "Jasper Quiver Sable Tundra Mellow Pickle Barley Dapple Thrush Nettle Rumble Saffron Plover Cricket"
+)
+_HELD_OUT_SECOND = (
+    "ette thorpe moth kin gust lock spire bury sprig fathom gable nook tarn veil shire dew fleet march "
+    "thread hook crown lantern bell rook stitch"
+)
 _ADJECTIVES = (
     "Compact Classic Everyday Deluxe Slim Soft Smart Premium Natural Original Light Handmade Foldable Quiet "
     "Modern Large Mini Pro Essential Travel Eco Gentle Sturdy Simple Cosy Bright"
 )
-INVENTED = 0.5  # of the training brands: words that no tokenizer has seen
+INVENTED = 0.5  # of the brands: words that no tokenizer has seen
 SILENT = 0.06  # of the ads: titles that say nothing
 FIRST_PARTS, SECOND_PARTS, ADJECTIVES = (tuple(words.split()) for words in (_FIRST, _SECOND, _ADJECTIVES))
 HELD_OUT_FIRST, HELD_OUT_SECOND = (tuple(words.split()) for words in (_HELD_OUT_FIRST, _HELD_OUT_SECOND))
@@ -87,9 +93,8 @@ def invented_word(rng: random.Random) -> str:
 
 def brand(rng: random.Random, *, firsts: tuple[str, ...] = FIRST_PARTS, seconds: tuple[str, ...] = SECOND_PARTS) -> str:
     """A made-up brand: two word parts, or a word of syllables; now and then two words."""
-    name = rng.choice(firsts) + rng.choice(seconds)
-    if firsts == FIRST_PARTS and rng.random() < INVENTED:
-        name = invented_word(rng)
+    whole = firsts in (FIRST_PARTS, HELD_OUT_FIRST)
+    name = invented_word(rng) if whole and rng.random() < INVENTED else rng.choice(firsts) + rng.choice(seconds)
     return f"{name} {rng.choice('&+-')} {rng.choice(firsts)}" if rng.random() < 0.04 else name
 
 
@@ -123,11 +128,12 @@ def make_candidates(
     wanted: Sequence[str] = (),
     slugs: Sequence[str] = (),
     held_out: bool = False,
+    own_brands: bool = False,
 ) -> list[LabAd]:
     """A shuffled candidate list with at least one ad of each wanted category, as far as count allows, and the rest of
     any of the categories named by `slugs` (all of them).
 
-    Some brands sell several products, so that titles share their first words; in some lists all brands are made of the
+    Unless each has a brand of its own, some brands sell several products, so that titles share their first words; in some lists all brands are made of the
     same few parts.
     """
     slugs = list(slugs or load_topics())
@@ -136,7 +142,8 @@ def make_candidates(
     if not held_out and rng.random() < 0.4:
         firsts, seconds = tuple(rng.sample(firsts, 15)), tuple(rng.sample(seconds, 15))
     brands = [
-        brand(rng, firsts=firsts, seconds=seconds) for _ in range(max(1, round(count * rng.choice((0.3, 0.6, 1.0)))))
+        brand(rng, firsts=firsts, seconds=seconds)
+        for _ in range(max(1, round(count * (1.0 if own_brands else rng.choice((0.3, 0.6, 1.0))))))
     ]
     titles: set[str] = set()
     ads: list[LabAd] = []

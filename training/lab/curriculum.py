@@ -22,7 +22,7 @@ from training.lab.topics import load_topics
 IGNORED = -100  # a label that no loss is taken on
 MARKERS = 24  # in a branch that copies
 READ_EVERY = 6  # tokens of an answer between two looks at the topic
-READING_SHARES = (0.15, 0.3, 0.4, 0.15)  # of the kinds of reading questions
+READING_SHARES = (0.25, 0.25, 0.35, 0.15)  # of the kinds of reading questions
 LIST_THEM = "Name all candidate ads."
 SLUGS = tuple(load_topics())
 
@@ -30,9 +30,9 @@ SLUGS = tuple(load_topics())
 class Role(StrEnum):
     """What an attention head is shown to do (network.HEADS says which head it is)."""
 
-    gather = "gather"  # where a bid stands: look at the first token of its line's title
+    liner = "liner"  # where a title's first word stands again: look at any token of the title
     reader = "reader"  # while answering: look at the words that give the topic away
-    selector = "selector"  # where a marker begins: look at the bids of the ads that may stand there
+    selector = "selector"  # where a marker begins: look at the first words of the ads that may stand there
     copier = "copier"  # within a marker: look at the same token in the list
 
 
@@ -79,10 +79,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Line:
-    """Where a candidate's line stands in the prefix: its sign "@", its bid, and its marker's tokens."""
+    """Where a candidate's line stands in the prefix, and its marker's tokens. `pick` is where the title's first token
+    stands again, behind the bid: there, topic and bid are known, and what a marker of this ad begins with.
+    """
 
     start: int
-    bid: int
+    pick: int
     marker: tuple[int, ...]
 
 
@@ -143,14 +145,16 @@ def _copies(rng: random.Random, vocabulary: Vocabulary, titles: list[tuple[int, 
     prefix = list(vocabulary.opening)
     lines = []
     for title in titles:
-        marker = (vocabulary.sign, *title, rng.choice(vocabulary.marker_ids), rng.choice(vocabulary.numbers))
-        lines.append(Line(len(prefix), len(prefix) + len(marker) + 1, (*marker, vocabulary.close)))
-        prefix += [*marker, vocabulary.close, rng.choice(vocabulary.bids), vocabulary.line_end]
-    return Group(prefix, [_markers(rng, vocabulary, lines)], looks=_gathers(lines))
+        ad_id = (rng.choice(vocabulary.marker_ids), rng.choice(vocabulary.numbers))
+        marker = (vocabulary.sign, *title, *ad_id, vocabulary.close)
+        lines.append(Line(len(prefix), len(prefix) + len(marker) + 1, marker))
+        prefix += [*marker, rng.choice(vocabulary.bids), title[0], vocabulary.line_end]
+    return Group(prefix, [_markers(rng, vocabulary, lines)], looks=_liners(lines))
 
 
-def _gathers(lines: Sequence[Line]) -> tuple[Look, ...]:
-    return tuple(Look(line.bid + 1, Role.gather, (line.start + 1,)) for line in lines)
+def _liners(lines: Sequence[Line]) -> tuple[Look, ...]:
+    titles = [range(line.start + 1, line.start + len(line.marker) - 3) for line in lines]
+    return tuple(Look(line.pick + 1, Role.liner, tuple(title)) for line, title in zip(lines, titles, strict=True))
 
 
 def _markers(rng: random.Random, vocabulary: Vocabulary, lines: Sequence[Line]) -> Branch:
@@ -180,11 +184,12 @@ def _prefix(vocabulary: Vocabulary, ads: Sequence[catalogue.LabAd]) -> tuple[Gro
     lines, topics = {}, []
     for ad in ads:
         tokens = vocabulary.ids(tokenizer.listed(ad.candidate))
-        line = Line(len(prefix), len(prefix) + len(tokens) - 2, tuple(tokens[:-2]))
+        bid = max(n for n, token in enumerate(tokens) if token in vocabulary.bids)
+        line = Line(len(prefix), len(prefix) + bid + 1, tuple(tokens[:bid]))
         lines[ad.candidate.ad_id] = line
-        topics.append((line.bid, SLUGS.index(ad.category) if ad.category else len(SLUGS)))
+        topics.append((line.pick, SLUGS.index(ad.category) if ad.category else len(SLUGS)))
         prefix += tokens
-    return Group(prefix, [], looks=_gathers(list(lines.values())), topics=tuple(topics)), lines
+    return Group(prefix, [], looks=_liners(list(lines.values())), topics=tuple(topics)), lines
 
 
 def asked(vocabulary: Vocabulary, *, text: str, about: str, profile: str) -> tuple[list[int], tuple[int, int]]:
@@ -237,7 +242,7 @@ def _branch(
         at = begins[found + 1]  # the first token of the title
         if tuple(target[at : at + len(marker) - 2]) != marker[1:-1]:
             continue  # what stands around it changed its tokens
-        equals = tuple(lines[ad.candidate.ad_id].bid for ad in place.equals)
+        equals = tuple(lines[ad.candidate.ad_id].pick for ad in place.equals)
         looks.append(Look(start + at, Role.selector, equals))
         looks.append(Look(start + at, Role.reader, words))
         line = lines[place.ad.candidate.ad_id].start
@@ -321,7 +326,10 @@ def _until_first_tip(vocabulary: Vocabulary, branch: Branch) -> Branch:
 def read_list(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
     """Which ad has the highest bid, fits a topic, is the best of both, has an id? Answered by its marker."""
     few = rng.sample(SLUGS, rng.choice((max(2, count // 8), max(2, count // 3), len(SLUGS))))
-    ads = catalogue.make_candidates(rng, count=count, slugs=few)
+    own = rng.random() < 0.7  # which of two products of one brand bids more shows only behind the brand
+    ads = catalogue.make_candidates(rng, count=count, slugs=few, own_brands=own)
+    while len(reading.highest(ads)) > 1:
+        ads = catalogue.make_candidates(rng, count=count, slugs=few, own_brands=own)
     group, lines = _prefix(vocabulary, ads)
     while len(group.branches) < branches:
         kind = rng.choices(reading.KINDS, READING_SHARES)[0]
@@ -343,6 +351,18 @@ def read_list(rng: random.Random, vocabulary: Vocabulary, count: int, branches: 
         first = next(at for at, label in enumerate(branch.labels) if label != IGNORED) + 1
         group.branches.append(replace(branch, decides=(first,) if len(question.right) == 1 else ()))
     return group
+
+
+def topic_texts(rng: random.Random, vocabulary: Vocabulary, count: int) -> list[tuple[list[int], int]]:
+    """Questions and titles, as tokens, each with the number of its category."""
+    texts = []
+    for slug in rng.choices(SLUGS, k=count):
+        if rng.random() < 0.6:
+            text = " " + questions.training_question(rng, category=slug).text
+        else:
+            text = f" {catalogue.brand(rng)} {catalogue.product(rng, slug)}"
+        texts.append((vocabulary.ids(text), SLUGS.index(slug)))
+    return texts
 
 
 TASKS: dict[str, Task] = {

@@ -20,11 +20,11 @@ RECORDED = "sdpa_recorded"  # attention that keeps queries and keys where it is 
 def head_of(role: Role, depth: int) -> tuple[int, int]:
     """The layer and the query head that are shown the role, in a network of this depth.
 
-    The selector sits above the reader and the gatherer, whose findings it needs.
+    The selector sits above the reader and the liner, whose findings it needs.
     """
     middle = depth // 2
     return {
-        Role.gather: (min(1, depth - 1), 0),
+        Role.liner: (min(1, depth - 1), 2),
         Role.reader: (max(0, middle - 1), 2),
         Role.selector: (middle, 0),
         Role.copier: (middle, 2),
@@ -290,6 +290,20 @@ def _topic_loss(classifier: torch.nn.Linear, groups: list[Group], read: _Read, l
 def new_classifier(hidden: int) -> torch.nn.Linear:
     """Tells the category from a hidden state, or that there is none. Used in training only."""
     return torch.nn.Linear(hidden, len(SLUGS) + 1)
+
+
+def word_loss(
+    model: Qwen3ForCausalLM, classifier: torch.nn.Linear, weigh: torch.nn.Embedding, texts: list[tuple[list[int], int]]
+) -> torch.Tensor:
+    """Cross-entropy of each text's category from the embeddings of its tokens alone, each weighed by its own gate."""
+    table = model.get_input_embeddings().weight
+    flat = torch.tensor([token for tokens, _ in texts for token in tokens])
+    begins = torch.tensor([len(tokens) for tokens, _ in texts]).cumsum(0).roll(1)
+    begins[0] = 0
+    gates = torch.sigmoid(weigh(flat)).squeeze(1)
+    bags = functional.embedding_bag(flat, table, begins, mode="sum", per_sample_weights=gates)  # (N, hidden)
+    normed = functional.rms_norm(bags, bags.shape[1:])
+    return functional.cross_entropy(classifier(normed), torch.tensor([topic for _, topic in texts]))
 
 
 def guided_losses(

@@ -34,9 +34,9 @@ class Probe:
 
 
 def make_list(rng: random.Random, *, count: int) -> list[catalogue.LabAd]:
-    """Unseen brands, ids and bids; a third as many categories as ads, so that some have several."""
+    """Unseen brands, one an ad, ids and bids; a third as many categories as ads, so that some have several."""
     slugs = rng.sample(SLUGS, min(len(SLUGS), max(2, count // 3)))
-    return catalogue.make_candidates(rng, count=count, slugs=slugs, held_out=True)
+    return catalogue.make_candidates(rng, count=count, slugs=slugs, held_out=True, own_brands=True)
 
 
 def make_probe(rng: random.Random, *, skill: str, count: int) -> tuple[list[catalogue.LabAd], Probe]:
