@@ -118,3 +118,11 @@ class Feedback:
     sample: int
     ads: tuple[AdFeedback, ...]
     errors: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OnlineSample:
+    """One row of the online data set D_on = {x, h, a, y, c}: an answer before a user, and what was clicked (4.1.2)."""
+
+    exposure: Exposure
+    feedback: Feedback
