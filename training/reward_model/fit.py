@@ -71,6 +71,8 @@ class FitReport:
     log_loss: float
     base_rate: float  # CTR of the rows to fit
     base_log_loss: float  # of predicting the base rate everywhere
+    true_auc: float | None  # of the user's own chances, where the feedback tells them: no pCTR can do better
+    true_log_loss: float | None
     calibration: Calibration
 
 
@@ -135,6 +137,7 @@ def fit(
     check = rows["check"]
     predicted, truth = model.chances(inputs, check), clicked[check]
     base = float(clicked[rows["fit"]].mean())
+    true = _true_chances(samples, inputs, check)
     report = FitReport(
         model=kind,
         encoder=encoder.name,
@@ -145,10 +148,12 @@ def fit(
         epochs=len(history),
         best_epoch=best_epoch,
         history=tuple(history),
-        auc=float(metrics.roc_auc_score(truth, predicted)) if 0 < truth.sum() < len(truth) else None,
+        auc=_auc(truth, predicted),
         log_loss=_log_loss(truth, predicted),
         base_rate=base,
         base_log_loss=_log_loss(truth, np.full(len(truth), base)),
+        true_auc=None if true is None else _auc(truth, true),
+        true_log_loss=None if true is None else _log_loss(truth, true),
         calibration=calibration(
             predicted=predicted,
             clicked=truth,
@@ -205,7 +210,8 @@ def _train(
     rng = np.random.default_rng([settings.seed, 4])  # Eq. 4
     users, numbers = model.numbers(inputs)
     stop = rows["stop"]
-    best, best_epoch, best_state = _log_loss(clicked[stop], model.chances(inputs, stop)), 0, None
+    best, best_epoch = _log_loss(clicked[stop], model.chances(inputs, stop)), 0
+    best_state = copy.deepcopy(model.network.state_dict())
     optimizer = torch.optim.Adam(
         model.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -239,11 +245,21 @@ def _train(
                 best, best_epoch, best_state = reached, epoch, copy.deepcopy(model.network.state_dict())
             elif epoch - best_epoch >= settings.patience:
                 break
-    if best_state is not None:
-        model.network.load_state_dict(best_state)
+    model.network.load_state_dict(best_state)
     progress("epochs", settings.epochs, settings.epochs)
     return history, best_epoch
 
 
 def _log_loss(clicked: np.ndarray, predicted: np.ndarray) -> float:
     return float(metrics.log_loss(clicked, predicted, labels=[0, 1]))
+
+
+def _auc(clicked: np.ndarray, predicted: np.ndarray) -> float | None:
+    return float(metrics.roc_auc_score(clicked, predicted)) if 0 < clicked.sum() < len(clicked) else None
+
+
+def _true_chances(samples: Sequence[OnlineSample], inputs: Inputs, rows: np.ndarray) -> np.ndarray | None:
+    """The user's own chances of the rows, for the report alone; None where the feedback does not tell them."""
+    told = {at: {ad.ad_id: ad.ctr for ad in samples[at].feedback.ads} for at in set(inputs.exposure[rows].tolist())}
+    chances = [told[inputs.exposure[row]][inputs.ad_ids[row]] for row in rows]
+    return None if None in chances else np.array(chances)
