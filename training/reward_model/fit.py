@@ -48,7 +48,6 @@ class FitSettings:
     epochs: int = 30  # at most
     patience: int = 4  # epochs without a better log loss on the profiles kept to stop
     unknown: float = 0.1  # share of users, and of ads, hidden in each batch: so the default embeddings are learned
-    weight_decay: float = 0.0
     stop_share: float = 0.1  # of the profiles
     check_share: float = 0.1
     seed: int = 0
@@ -83,11 +82,11 @@ class Fitted:
 
 
 def part_of(profile_id: str, *, split: str, settings: FitSettings) -> Part:
-    """Which part a profile belongs to: by its id alone, so that it is never learned from in any later update.
+    """Which part a profile belongs to: by its id alone, so that no later update learns from those kept to check.
 
     Test profiles of the world are always among those to check.
     """
-    drawn = random.Random(repr(("pctr", str(settings.seed), profile_id))).random()
+    drawn = random.Random(repr(("pctr", profile_id))).random()
     if split == "test" or drawn < settings.check_share:
         return "check"
     return "stop" if drawn < settings.check_share + settings.stop_share else "fit"
@@ -108,6 +107,8 @@ def fit(
 
     Raises FitError, and BiasedPCTR where Assumption 4.1 fails on the profiles kept to check, unless `allow_bias`.
     """
+    if kind not in KINDS:
+        raise FitError(f"there is no pCTR named {kind!r}: choose one of {', '.join(KINDS)}")
     if start is not None and (start.name, start.encoder.name) != (kind, encoder.name):
         raise FitError(f"the earlier model is {start.name} over {start.encoder.name}, not {kind} over {encoder.name}")
     # 1) One row per shown ad, each in the part of its profile.
@@ -212,9 +213,7 @@ def _train(
     stop = rows["stop"]
     best, best_epoch = _log_loss(clicked[stop], model.chances(inputs, stop)), 0
     best_state = copy.deepcopy(model.network.state_dict())
-    optimizer = torch.optim.Adam(
-        model.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    optimizer = torch.optim.Adam(model.network.parameters(), lr=settings.learning_rate)
     measure = nn.BCEWithLogitsLoss()  # Eq. 4
     history: list[dict[str, float]] = []
     with one_thread():

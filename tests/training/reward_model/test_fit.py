@@ -56,7 +56,7 @@ def test_the_report_tells_what_was_learned(learned):
     assert report.log_loss < 0.95 * report.base_log_loss
     assert report.true_auc - 0.05 < report.auc < 0.9
     assert report.calibration.holds
-    assert report.rows == {"fit": 5010, "stop": 360, "check": 630}
+    assert report.rows == {"fit": 5010, "stop": 480, "check": 510}
     assert sum(report.profiles.values()) == 200
 
 
@@ -164,5 +164,7 @@ def test_samples_that_cannot_be_learned_from_are_refused():
         with pytest.raises(FitError, match="more answers are needed"):
             fitted(few)
     paper = fitted(rows, kind="pctr", allow_bias=True).model
+    with pytest.raises(FitError, match="choose one of pctr, context"):
+        fitted(rows, kind="oracle")
     with pytest.raises(FitError, match="the earlier model is pctr"):
         fitted(rows, start=paper)
