@@ -8,7 +8,7 @@ from tests.training.reward_model.shown import ADS, answer, chance, encoder, samp
 from training.dataset.records import Ad, AdFeedback, Feedback, Response
 from training.reward_model.fit import BiasedPCTR, FitError, FitSettings, fit, part_of
 
-SETTINGS = FitSettings(seed=3)
+SETTINGS = FitSettings(seed=3, epochs=12)
 KINDS = ("pctr", "context")
 
 
@@ -118,6 +118,16 @@ def test_an_update_begins_where_the_earlier_model_stood(kind):
     assert more.report.log_loss < anew.report.log_loss
     assert not same_weights(first.model, more.model)  # and the earlier one is left as it was
     assert same_weights(first.model, fitted(rows, kind=kind, settings=short, allow_bias=True).model)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_mean_pctr_of_what_was_learned_from_is_its_ctr(kind):
+    rows = samples(1500)
+    fit_and_stop = [r for r in rows if part_of(r.exposure.profile.id, split="train", settings=SETTINGS) != "check"]
+    model = fitted(rows, kind=kind, allow_bias=True).model
+    told = model.predict([row.exposure for row in fit_and_stop], ads=ADS)
+    mean = np.mean([chance for one in told for chance in one.values()])
+    assert mean == pytest.approx(np.mean([row.feedback.ads[0].clicked for row in fit_and_stop]), abs=1e-4)
 
 
 def test_an_update_never_leaves_a_worse_model():
