@@ -23,9 +23,9 @@ from typing import Any
 
 from chat.adllm.prompts import ad_messages
 from training.dataset import jsonl
-from training.dataset.records import Auction, Feedback, Query, Response
+from training.dataset.records import Auction, Exposure, Feedback, Query, Response
 from training.simulation.bids import draw_auction
-from training.simulation.clicks import ClickModel, Exposure
+from training.simulation.clicks import ClickModel
 from training.simulation.sampling import Sampler, SampleRequest, SamplingSettings
 from training.simulation.summary import summarize
 from training.simulation.world import World
@@ -131,6 +131,23 @@ def read_timing(out: Path) -> dict[str, float]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
+def read_manifest(out: Path) -> dict[str, Any]:
+    """What a run was asked for. Raises RunRefused where the folder holds none."""
+    there = _read_json(out / "manifest.json") if (out / "manifest.json").exists() else None
+    if not isinstance(there, dict) or not all(isinstance(there.get(key), dict) for key in ("settings", "world")):
+        raise RunRefused(f"{out} holds no run of simulate: there is no manifest.json of one in it.")
+    return there
+
+
+def require_world(out: Path, world: World) -> None:
+    """Raises RunRefused where the folder holds no run, or one over other ads or users than the world's."""
+    made_over = read_manifest(out)["world"]
+    if made_over.get("ads_sha256") != _sha256(world.ads.values()):
+        raise RunRefused(f"{out} was simulated over other ads than this world's.")
+    if made_over.get("profiles_sha256") != _sha256(world.profiles.values()):
+        raise RunRefused(f"{out} was simulated with other users than this world's.")
+
+
 def _groups(rows: Iterable[Any]) -> Iterator[list[Any]]:
     rest = iter(rows)
     while group := list(islice(rest, AT_ONCE)):
@@ -204,15 +221,19 @@ def _claim(out: Path, manifest: dict[str, Any], *, resume: bool) -> None:
     if not path.exists():
         _write_json(path, manifest)
         return
-    try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise RunRefused(f"{path} is not JSON; choose another folder.") from None
+    there = _read_json(path)
     asked = json.loads(json.dumps(manifest))
     if differences := list(_differences(there, asked)):
         raise RunRefused(f"{out} holds another run ({'; '.join(differences)}); choose another folder.")
     if not resume:
         raise RunRefused(f"{out} already holds this run; go on with it by --resume, or choose another folder.")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise RunRefused(f"{path} is not JSON; choose another folder.") from None
 
 
 def _differences(there: Any, asked: Any, name: str = "") -> Iterator[str]:
