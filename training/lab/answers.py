@@ -112,9 +112,7 @@ def _elsewhere_answer(rng: random.Random, question: Question) -> Answer:
     return Answer(rng.choice(GREETING if question.greeting else ELSEWHERE).format(**_names(rng)))
 
 
-def write(
-    rng: random.Random, *, question: Question, ads: Sequence[LabAd], interests: Sequence[str] = ()
-) -> Answer:
+def write(rng: random.Random, *, question: Question, ads: Sequence[LabAd], interests: Sequence[str] = ()) -> Answer:
     """One answer of the base model to the question, with the careless ads it puts in."""
     if question.category is None:
         return _elsewhere_answer(rng, question)

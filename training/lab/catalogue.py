@@ -133,8 +133,8 @@ def make_candidates(
     """A shuffled candidate list with at least one ad of each wanted category, as far as count allows, and the rest of
     any of the categories named by `slugs` (all of them).
 
-    Unless each has a brand of its own, some brands sell several products, so that titles share their first words; in some lists all brands are made of the
-    same few parts.
+    Unless each has a brand of its own, some brands sell several products, so that titles share their first words; in
+    some lists all brands are made of the same few parts.
     """
     slugs = list(slugs or load_topics())
     ids = rng.sample(range(1000, 10000), count)

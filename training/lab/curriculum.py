@@ -94,9 +94,7 @@ class Vocabulary:
     def __init__(self, tok: PreTrainedTokenizerFast) -> None:
         self.tok = tok
         self.opening = self.ids(tokenizer.USER + prompts.ROLE_AND_TASK)
-        self.sign, self.spaced_sign, self.close, self.line_end = (
-            self.ids(text)[0] for text in ("@", " @", "]", "\n")
-        )
+        self.sign, self.spaced_sign, self.close, self.line_end = (self.ids(text)[0] for text in ("@", " @", "]", "\n"))
         self.bids = [self.ids(text)[0] for text in tokenizer.BIDS]
         self.marker_ids = [self.ids(text)[0] for text in tokenizer.MARKER_IDS]
         self.numbers = [self.ids(f"{n:02d}")[0] for n in range(100)]

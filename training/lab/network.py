@@ -70,7 +70,7 @@ def order_bids(model: Qwen3ForCausalLM, bids: Sequence[int]) -> None:
         table[torch.tensor(bids)] = 0.2 * shape @ directions
 
 
-def _recorded_attention(module, query, key, value, attention_mask, **settings):  # noqa: ANN001, ANN003, ANN202
+def _recorded_attention(module, query, key, value, attention_mask, **settings):
     if getattr(module, "recording", False):
         module.recorded = (query, key)
     return sdpa_attention_forward(module, query, key, value, attention_mask, **settings)
@@ -113,7 +113,7 @@ def _recording(model: Qwen3ForCausalLM, wanted: bool) -> Iterator[dict[str, torc
             layers[index].self_attn.recorded = None
 
 
-def _forward(model: Qwen3ForCausalLM, *, guided: bool, begins: list[int], prefixes: list[int], **inputs):  # noqa: ANN003, ANN202
+def _forward(model: Qwen3ForCausalLM, *, guided: bool, begins: list[int], prefixes: list[int], **inputs):
     """The network's output and what was recorded."""
     with _recording(model, guided) as kept:
         output = model.model(**inputs)

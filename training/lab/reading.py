@@ -1,4 +1,4 @@
-"""Questions about the candidate list itself: which ad has the highest bid, fits a topic, is the best of both, has an id.
+"""Questions about the candidate list: which ad has the highest bid, fits a topic, is the best of both, has an id?
 
 They teach and probe what training can only bring out of a model that can tell ads apart. Knows ads, not tokens.
 """
@@ -78,5 +78,11 @@ def topic_words(rng: random.Random, slug: str) -> str:
     entry = load_topics()[slug]
     thread = rng.choice(entry.threads[:2])  # the last topic of the last thread is held out
     return rng.choice(
-        (entry.phrase, slug.replace("-", " "), rng.choice(entry.keywords), rng.choice(entry.related), rng.choice(thread.topics))
+        (
+            entry.phrase,
+            slug.replace("-", " "),
+            rng.choice(entry.keywords),
+            rng.choice(entry.related),
+            rng.choice(thread.topics),
+        )
     )

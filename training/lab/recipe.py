@@ -287,7 +287,10 @@ def train(
             optimizer.load_state_dict(state)
         progress = Progress(**saved["progress"])
     else:
-        print(f"words: loss {prime_words(model, classifier, vocabulary, steps=preset.words, seed=seed):.3f}", file=sys.stderr)
+        print(
+            f"words: loss {prime_words(model, classifier, vocabulary, steps=preset.words, seed=seed):.3f}",
+            file=sys.stderr,
+        )
     model.train()
     started, began = time.monotonic(), progress.total
 

@@ -58,7 +58,9 @@ def parse_topics(text: str) -> dict[str, Category]:
             else:
                 raise TopicsError(f"{slug}: cannot read the line {line!r}")
         if len(threads) != 3 or any(not all(thread.values()) for thread in threads) or len(fields) != 3:
-            raise TopicsError(f"{slug}: needs keywords, related words, products and three threads of topics, questions and tips")
+            raise TopicsError(
+                f"{slug}: needs keywords, related words, products and three threads of topics, questions and tips"
+            )
         categories[slug] = Category(
             slug=slug,
             phrase=phrase,

@@ -25,7 +25,8 @@ def test_topics_cover_every_category_with_three_threads():
     topics = load_topics()
     assert list(topics) == SLUGS
     for entry in topics.values():
-        assert len(entry.products) >= 10 and len(entry.related) >= 5
+        assert len(entry.products) >= 10
+        assert len(entry.related) >= 5
         assert sum(len(thread.tips) for thread in entry.threads) >= 12
 
 

@@ -135,7 +135,8 @@ def test_the_best_ad_on_a_topic_is_the_answer_to_a_reading_question():
         question = reading.reading_question(rng, ads=ads, kind=reading.BEST)
         if question:
             rivals = [ad.candidate.bid_micros for ad in ads if ad.category == question.category]
-            assert len(question.right) == 1 and len(rivals) > 1
+            assert len(question.right) == 1
+            assert len(rivals) > 1
             assert question.right[0].candidate.bid_micros == max(rivals)
 
 
@@ -160,7 +161,7 @@ def test_guidance_leaves_the_token_losses_as_they_are(vocabulary, model, task):
 
 
 def test_attention_that_is_paid_in_full_costs_nothing(vocabulary, model):
-    """With keys that single out the wanted places, nothing is unpaid; with equal ones, the log of how many there are."""
+    """Keys that single out the wanted places leave nothing unpaid; equal ones, the log of how many there are."""
     look = curriculum.Look(3, Role.selector, (0, 1))
     layer, _ = network.head_of(Role.selector, 2)
     query = torch.ones(1, 1, 4, 8)

@@ -67,7 +67,8 @@ def test_a_candidate_is_shown_as_the_marker_it_would_be(tok, title):
 
 
 @pytest.mark.parametrize(
-    ("micros", "bid"), [(1, 1), (990_000, 1), (1_500_000, 2), (99_400_000, 99), (100_000_000, 100), (9_999_000_000, 100)]
+    ("micros", "bid"),
+    [(1, 1), (990_000, 1), (1_500_000, 2), (99_400_000, 99), (100_000_000, 100), (9_999_000_000, 100)],
 )
 def test_a_bid_is_shown_whole_and_as_one_token(tok, micros, bid):
     ad = Candidate("Ad-1234", "Mug", micros)
