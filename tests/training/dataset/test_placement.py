@@ -1,7 +1,7 @@
 import pytest
 
 from campaigns.auction.candidates import Candidate
-from training.simulation.placement import read
+from training.dataset.placement import read
 
 MUG, POT = Candidate("Ad-1", "Blue Mug No. 5", 0), Candidate("Ad-2", "Tea Pot", 0)
 M, P = "@Blue Mug No. 5@[Ad-1]", "@Tea Pot@[Ad-2]"
@@ -32,6 +32,19 @@ def test_an_ad_stands_between_its_neighbours():
 def test_neighbours_are_the_nearest_sentences_without_ads(text, before, after):
     ad = placed(text)[0]
     assert (ad.before, ad.after) == (before, after)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (f"{M}", 0),
+        (f"{M} helps. Warm it.", 0),
+        (f"Warm it. {M} helps.", 1),
+        (f"Tea is simple.\n1. Heat the water. {M} helps here.\n2. Wait.\nEnjoy it.", 0.5),
+    ],
+)
+def test_a_place_is_told_in_sentences(text, place):
+    assert placed(text)[0].place == place
 
 
 @pytest.mark.parametrize(
