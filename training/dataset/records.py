@@ -128,6 +128,7 @@ class OnlineSample:
     feedback: Feedback
 
 
+@dataclass(frozen=True)
 class ScoredResponse:
     """One answer of the M that a query was given, and its reward (Eq. 8). `n_ads` and `format_error` are markup's."""
 
