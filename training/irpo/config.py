@@ -59,8 +59,13 @@ class IRPOConfig:
     pair_threshold: float = 10.0  # delta_th (App. B.2.3)
     penalty_weight: float = 1.0  # lambda of Eq. 8 (App. B.2.3)
     test_queries: int = 3_000
+    kl_queries: int = 200  # of those, for the KL estimates
     sampling: SamplingSettings = field(default_factory=SamplingSettings)  # App. B.2.1
     dpo: DPOConfig = field(default_factory=DPOConfig)
+    # Stop early, and keep the policy before, where training has gone wrong.
+    least_pair_share: float = 0.01  # of the queries that give a preference group
+    least_ads_per_answer: float = 0.02
+    most_new_format_errors: float = 0.2  # share of answers with one, above theta_0's share
     engine: str = "vllm"
     model: str = PAPER_MODEL
     num_profiles: int = 3000
@@ -84,6 +89,7 @@ TINY = IRPOConfig(
     offline_queries=6,
     samples=4,
     test_queries=4,
+    kl_queries=4,
     sampling=SamplingSettings(max_tokens=48),
     dpo=DPOConfig(learning_rate=1e-3, batch_queries=2, precision="float32", checkpoint_every=1),
     engine="scripted",
@@ -97,6 +103,7 @@ LAB = IRPOConfig(
     online_samples=5,
     offline_queries=300,
     test_queries=300,
+    kl_queries=40,
     sampling=SamplingSettings(max_tokens=250),
     # The paper's rate is for 4 billion weights; a model this small does not move below 2e-4.
     dpo=DPOConfig(learning_rate=4e-4, batch_queries=16, precision="float32"),
