@@ -84,9 +84,9 @@ class IRPOConfig:
 TINY = IRPOConfig(
     name="tiny",
     epochs=2,
-    online_queries=4,
-    online_samples=3,
-    offline_queries=6,
+    online_queries=60,
+    online_samples=4,
+    offline_queries=5,
     samples=4,
     test_queries=4,
     kl_queries=4,
@@ -94,8 +94,8 @@ TINY = IRPOConfig(
     dpo=DPOConfig(learning_rate=1e-3, batch_queries=2, precision="float32", checkpoint_every=1),
     engine="scripted",
     model="",
-    num_profiles=20,
-    num_queries=2,
+    num_profiles=80,
+    num_queries=1,
 )
 LAB = IRPOConfig(
     name="lab",

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from training.dataset import jsonl
-from training.dataset.artifacts import write_json
 from training.dataset.online import read_online
 from training.dataset.records import Ad, OnlineSample, Query
 from training.irpo.config import DPOConfig
@@ -18,8 +17,6 @@ from training.reward_model.predictor import ClickPredictor
 from training.reward_model.reward import score_many
 from training.simulation.environment import request_for
 from training.simulation.world import World
-
-KL = "kl.json"
 
 
 def figures(
@@ -91,10 +88,9 @@ def divergence(
 ) -> dict[str, Any]:
     """Estimates of KL(pi_t || pi), in nats an answer, for each other policy named; `policies` holds pi_t as "policy".
 
-    The mean of log pi_t(y) - log pi(y) over the first `count` test answers y. They were sampled at the temperature of
-    serving, so the estimate leans towards pi_t's likelier answers. One model is in memory at a time.
+    The mean of log pi_t(y) - log pi(y) over the first `count` test answers y in `folder`. They were sampled at the
+    temperature of serving, so the estimate leans towards pi_t's likelier answers. One model is in memory at a time.
     """
-    path = folder / KL
     samples = list(read_online(folder, queries={query.id: query for query in queries}, profiles=world.profiles))
     chosen = [sample.exposure for sample in samples if sample.exposure.response.tokens][:count]
     found: dict[str, list[float]] = {}
@@ -113,13 +109,11 @@ def divergence(
         found[policy] = [row[0] for row in log_probs_of(model, groups, precision=config.precision)]
         del model
     ours = found[policies["policy"]]
-    report = {"answers": len(chosen)} | {
+    return {"answers": len(chosen)} | {
         f"kl_to_{name}": sum(a - b for a, b in zip(ours, found[policy], strict=True)) / len(ours) if ours else None
         for name, policy in policies.items()
         if name != "policy"
     }
-    write_json(path, report)
-    return report
 
 
 def told_steps(steps: Sequence[Step]) -> dict[str, float]:

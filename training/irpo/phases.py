@@ -151,7 +151,7 @@ class Phases:
             found["dpo"] = measuring.told_steps(measuring.read_steps(folder / "dpo" / "steps.jsonl"))
             self._progress(self._named(epoch, "kl"), 0, 1)
             found["kl"] = measuring.divergence(
-                folder=folder, policies={"policy": policy, "start": start, "base": self._parts.policy},
+                folder=folder / "test", policies={"policy": policy, "start": start, "base": self._parts.policy},
                 world=self._parts.world, queries=self._test, count=config.kl_queries, config=config.dpo,
             )  # fmt: skip
             self._progress(self._named(epoch, "kl"), 1, 1)

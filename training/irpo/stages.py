@@ -60,9 +60,9 @@ class Epoch:
 
 
 def free() -> None:
-    """Return the memory of models that nobody holds any more, that of the GPU too."""
-    gc.collect()
+    """Return the memory of the GPU that models took which nobody holds any more."""
     import torch
 
     if torch.cuda.is_available():
+        gc.collect()
         torch.cuda.empty_cache()

@@ -1,8 +1,11 @@
 """A random Qwen3 of a few thousand weights with a tokenizer of its own, made in a second: for tests and a tiny preset.
 
-It writes nonsense; what can be proved on it is that training is exact. Knows nothing of ads.
+Left to itself it writes nonsense without ads, which teaches nothing: so `write_ads` writes its answers. What can be
+proved on the two is that every stage runs, and that training is exact.
 """
 
+import json
+import random
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from training.irpo.dpo import save_policy
+from training.simulation.sampling import SampleRequest
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 CHATML = (
@@ -55,3 +59,13 @@ def make_tiny_policy(out: Path, *, texts: Iterable[str], seed: int = 0, vocabula
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     save_policy(Qwen3ForCausalLM(config), wrapped, out)
+
+
+def write_ads(request: SampleRequest, number: int, seed: int) -> str:
+    """An answer with none to three of the prompt's ads, one in ten markers broken; follows from the seed alone."""
+    rng = random.Random(seed)
+    lines = [line for line in request.messages[0]["content"].splitlines() if line.startswith('{"Ad ID"')]
+    shown = [json.loads(line) for line in rng.sample(lines, min(len(lines), rng.choice((0, 1, 1, 2, 3))))]
+    markers = [f"@{ad['Ad Title']}@[{ad['Ad ID']}" + "]" * (rng.random() < 0.9) for ad in shown]
+    tips = ["Begin slowly.", *(f"It helps to have {marker} at hand." for marker in markers), "Then rest for a while."]
+    return " ".join(tips)
