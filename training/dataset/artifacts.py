@@ -23,15 +23,20 @@ def claim(out: Path, manifest: dict[str, Any], *, resume: bool) -> None:
     if not path.exists():
         write_json(path, manifest)
         return
-    try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise RunRefused(f"{path} is not JSON; choose another folder.") from None
+    there = read_json(path)
     asked = json.loads(json.dumps(manifest))
     if differences := list(_differences(there, asked)):
         raise RunRefused(f"{out} holds another run ({'; '.join(differences)}); choose another folder.")
     if not resume:
         raise RunRefused(f"{out} already holds this run; go on with it by --resume, or choose another folder.")
+
+
+def read_json(path: Path) -> Any:
+    """Raises RunRefused where it is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise RunRefused(f"{path} is not JSON; choose another folder.") from None
 
 
 def _differences(there: Any, asked: Any, name: str = "") -> Iterator[str]:

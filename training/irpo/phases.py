@@ -1,13 +1,12 @@
 """The work of the stages of Algorithm 1: from the files of one stage to those of the next. The order is the loop's."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from training.dataset import jsonl
-from training.dataset.artifacts import write_json
+from training.dataset.artifacts import read_json, write_json
 from training.dataset.jsonl import DataError
 from training.dataset.online import read_online
 from training.dataset.records import Exposure, PreferenceGroup, Query, ScoredResponse
@@ -145,7 +144,7 @@ class Phases:
         if epoch.number:
             if self._parts.reward.learns:
                 report = read_json(folder / "pctr" / REPORT)
-                names = ("auc", "log_loss", "base_log_loss", "base_rate", "unbiased", "rows", "best_epoch")
+                names = ("auc", "true_auc", "log_loss", "base_log_loss", "base_rate", "unbiased", "rows", "best_epoch")
                 found["pctr"] = {name: report[name] for name in names}
             found["pairs"] = read_json(folder / "yield.json")
             found["dpo"] = measuring.told_steps(measuring.read_steps(folder / "dpo" / "steps.jsonl"))
@@ -205,7 +204,3 @@ def _scored(exposure: Exposure, scored: Scored) -> ScoredResponse:
         n_ads=scored.n_ads,
         format_error=bool(scored.format_errors),
     )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))

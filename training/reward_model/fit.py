@@ -45,10 +45,9 @@ class FitSettings:
 
     learning_rate: float = 1e-3  # Adam
     batch: int = 256
-    epochs: int = 30  # at most
+    epochs: int = 100  # at most
     patience: int = 4  # epochs without a better log loss on the profiles kept to stop
     unknown: float = 0.1  # share of users, and of ads, hidden in each batch: so the default embeddings are learned
-    weight_decay: float = 0.0
     stop_share: float = 0.1  # of the profiles
     check_share: float = 0.1
     seed: int = 0
@@ -71,6 +70,8 @@ class FitReport:
     log_loss: float
     base_rate: float  # CTR of the rows to fit
     base_log_loss: float  # of predicting the base rate everywhere
+    true_auc: float | None  # of the user's own chances, where the feedback tells them: no pCTR can do better
+    true_log_loss: float | None
     calibration: Calibration
 
 
@@ -81,11 +82,11 @@ class Fitted:
 
 
 def part_of(profile_id: str, *, split: str, settings: FitSettings) -> Part:
-    """Which part a profile belongs to: by its id alone, so that it is never learned from in any later update.
+    """Which part a profile belongs to: by its id alone, so that no later update learns from those kept to check.
 
     Test profiles of the world are always among those to check.
     """
-    drawn = random.Random(repr(("pctr", str(settings.seed), profile_id))).random()
+    drawn = random.Random(repr(("pctr", profile_id))).random()
     if split == "test" or drawn < settings.check_share:
         return "check"
     return "stop" if drawn < settings.check_share + settings.stop_share else "fit"
@@ -106,6 +107,8 @@ def fit(
 
     Raises FitError, and BiasedPCTR where Assumption 4.1 fails on the profiles kept to check, unless `allow_bias`.
     """
+    if kind not in KINDS:
+        raise FitError(f"there is no pCTR named {kind!r}: choose one of {', '.join(KINDS)}")
     if start is not None and (start.name, start.encoder.name) != (kind, encoder.name):
         raise FitError(f"the earlier model is {start.name} over {start.encoder.name}, not {kind} over {encoder.name}")
     # 1) One row per shown ad, each in the part of its profile.
@@ -135,6 +138,7 @@ def fit(
     check = rows["check"]
     predicted, truth = model.chances(inputs, check), clicked[check]
     base = float(clicked[rows["fit"]].mean())
+    true = _true_chances(samples, inputs, check)
     report = FitReport(
         model=kind,
         encoder=encoder.name,
@@ -145,10 +149,12 @@ def fit(
         epochs=len(history),
         best_epoch=best_epoch,
         history=tuple(history),
-        auc=float(metrics.roc_auc_score(truth, predicted)) if 0 < truth.sum() < len(truth) else None,
+        auc=_auc(truth, predicted),
         log_loss=_log_loss(truth, predicted),
         base_rate=base,
         base_log_loss=_log_loss(truth, np.full(len(truth), base)),
+        true_auc=None if true is None else _auc(truth, true),
+        true_log_loss=None if true is None else _log_loss(truth, true),
         calibration=calibration(
             predicted=predicted,
             clicked=truth,
@@ -205,10 +211,9 @@ def _train(
     rng = np.random.default_rng([settings.seed, 4])  # Eq. 4
     users, numbers = model.numbers(inputs)
     stop = rows["stop"]
-    best, best_epoch, best_state = _log_loss(clicked[stop], model.chances(inputs, stop)), 0, None
-    optimizer = torch.optim.Adam(
-        model.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    best, best_epoch = _log_loss(clicked[stop], model.chances(inputs, stop)), 0
+    best_state = copy.deepcopy(model.network.state_dict())
+    optimizer = torch.optim.Adam(model.network.parameters(), lr=settings.learning_rate)
     measure = nn.BCEWithLogitsLoss()  # Eq. 4
     history: list[dict[str, float]] = []
     with one_thread():
@@ -239,11 +244,37 @@ def _train(
                 best, best_epoch, best_state = reached, epoch, copy.deepcopy(model.network.state_dict())
             elif epoch - best_epoch >= settings.patience:
                 break
-    if best_state is not None:
-        model.network.load_state_dict(best_state)
+    model.network.load_state_dict(best_state)
+    if best_epoch:
+        _center(model, inputs, clicked, np.concatenate([rows["fit"], rows["stop"]]))
     progress("epochs", settings.epochs, settings.epochs)
     return history, best_epoch
 
 
+def _center(model: PCTR, inputs: Inputs, clicked: np.ndarray, rows: np.ndarray) -> None:
+    """Put the last bias where Eq. 4 is least over the rows: Adam leaves it a little beside, and so the mean pCTR."""
+    chances, moved = np.clip(model.chances(inputs, rows), 1e-9, 1 - 1e-9), 0.0
+    logits = np.log(chances) - np.log1p(-chances)
+    for _ in range(20):  # Newton; the loss is convex in the bias
+        chances = 1 / (1 + np.exp(-(logits + moved)))
+        curve = float((chances * (1 - chances)).sum())
+        if curve < 1e-9:
+            return
+        moved += float((clicked[rows] - chances).sum()) / curve
+    with torch.no_grad():
+        model.network.layers[-1].bias += moved
+
+
 def _log_loss(clicked: np.ndarray, predicted: np.ndarray) -> float:
     return float(metrics.log_loss(clicked, predicted, labels=[0, 1]))
+
+
+def _auc(clicked: np.ndarray, predicted: np.ndarray) -> float | None:
+    return float(metrics.roc_auc_score(clicked, predicted)) if 0 < clicked.sum() < len(clicked) else None
+
+
+def _true_chances(samples: Sequence[OnlineSample], inputs: Inputs, rows: np.ndarray) -> np.ndarray | None:
+    """The user's own chances of the rows, for the report alone; None where the feedback does not tell them."""
+    told = {at: {ad.ad_id: ad.ctr for ad in samples[at].feedback.ads} for at in set(inputs.exposure[rows].tolist())}
+    chances = [told[inputs.exposure[row]][inputs.ad_ids[row]] for row in rows]
+    return None if None in chances else np.array(chances)

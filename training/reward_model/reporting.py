@@ -1,6 +1,8 @@
 """A fit's report as lines to read, and as a reliability plot."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from training.reward_model.calibration import Calibration
 from training.reward_model.fit import FitReport
@@ -15,8 +17,16 @@ def told(report: FitReport) -> str:
         f" {report.epochs} epochs, the best was {report.best_epoch}",
         "shown ads (profiles) to "
         + ", ".join(f"{part} {report.rows[part]} ({report.profiles[part]})" for part in report.rows),
-        f"AUC {'-' if report.auc is None else f'{report.auc:.3f}'}; log loss {report.log_loss:.4f},"
+        f"AUC {_figure(report.auc)}; log loss {report.log_loss:.4f},"
         f" {report.log_loss / report.base_log_loss:.3f} of that of the base rate {report.base_rate:.3f}",
+        *(
+            [
+                f"the user's own chances: AUC {_figure(report.true_auc)}, log loss"
+                f" {report.true_log_loss / report.base_log_loss:.3f} of that of the base rate"
+            ]
+            if report.true_log_loss is not None
+            else []
+        ),
         f"calibration error (ECE) {found.ece:.4f}",
         "",
         "  pCTR from      to     ads   mean     CTR",
@@ -40,6 +50,16 @@ def told(report: FitReport) -> str:
         + ("holds, as far as these clicks tell" if found.holds else "FAILS"),
     ]
     return "\n".join(lines)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def figures(report: FitReport) -> dict[str, Any]:
+    """The report as one JSON object."""
+    biased = [f"{group.by} {group.name}" for group in report.calibration.biased]
+    return asdict(report) | {"assumption_4_1_holds": report.calibration.holds, "biased": biased}
 
 
 def draw_reliability(found: Calibration, path: Path, *, title: str) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from chat.adllm.prompts import ad_messages
 from training.dataset import jsonl
-from training.dataset.artifacts import claim, rows_sha256, write_json
+from training.dataset.artifacts import RunRefused, claim, read_json, rows_sha256, write_json
 from training.dataset.records import Auction, Exposure, Feedback, Query, Response
 from training.simulation.bids import draw_auction
 from training.simulation.clicks import ClickModel
@@ -148,6 +148,23 @@ def read_timing(out: Path) -> dict[str, float]:
     """Seconds and tokens of the last invocation that sampled; empty before there was one."""
     path = out / "timing.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def read_manifest(out: Path) -> dict[str, Any]:
+    """What a run was asked for. Raises RunRefused where the folder holds none."""
+    there = read_json(out / "manifest.json") if (out / "manifest.json").exists() else None
+    if not isinstance(there, dict) or not all(isinstance(there.get(key), dict) for key in ("settings", "world")):
+        raise RunRefused(f"{out} holds no run of simulate: there is no manifest.json of one in it.")
+    return there
+
+
+def require_world(out: Path, world: World) -> None:
+    """Raises RunRefused where the folder holds no run, or one over other ads or users than the world's."""
+    made_over = read_manifest(out)["world"]
+    if made_over.get("ads_sha256") != rows_sha256(world.ads.values()):
+        raise RunRefused(f"{out} was simulated over other ads than this world's.")
+    if made_over.get("profiles_sha256") != rows_sha256(world.profiles.values()):
+        raise RunRefused(f"{out} was simulated with other users than this world's.")
 
 
 def _groups(rows: Iterable[Any]) -> Iterator[list[Any]]:

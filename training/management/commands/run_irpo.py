@@ -14,6 +14,7 @@ from training.dataset.artifacts import RunRefused
 from training.dataset.encoder import CachedEncoder, EncoderError, HashEncoder, SentenceEncoder
 from training.dataset.jsonl import DataError
 from training.irpo.config import PRESETS, LoRA
+from training.management.bars import Bars
 from training.simulation.catalogues import SHOP, shop_ads
 from training.simulation.making import make_world
 from training.simulation.queries import BuiltinQueries
@@ -33,7 +34,7 @@ class Command(BaseCommand):
         parser.add_argument("--preset", choices=PRESETS, default="lab")
         parser.add_argument("--out", type=Path, required=True, help="folder of the run")
         parser.add_argument("--model", help="folder or name of the Ad-LLM to begin with (default: the preset's)")
-        parser.add_argument("--reward", choices=("pctr", "context", "oracle"), default="pctr")
+        parser.add_argument("--reward", choices=("context", "pctr", "oracle"), default="context")
         parser.add_argument("--algorithm", choices=("dpo",), default="dpo")
         parser.add_argument("--engine", choices=("transformers", "vllm", "scripted"), help="what samples answers")
         for name in SIZES:
@@ -70,7 +71,7 @@ class Command(BaseCommand):
         logging.disable_progress_bar()
         if options["threads"]:
             torch.set_num_threads(options["threads"])
-        out, bars = options["out"], _Bars(shown=not options["json"])
+        out, bars = options["out"], Bars(shown=not options["json"])
         try:
             if not options["one_stage"] and (config.engine == "vllm" or torch.cuda.is_available()):
                 self._apart(options, read_result)
@@ -223,23 +224,3 @@ def told(result, out: Path) -> str:
         lines.append(f"Stopped early: {result['stopped']}.")
     lines.append(f"The policy to keep: {out / result['policy']}")
     return "\n".join(lines)
-
-
-class _Bars:
-    """One bar a stage on stderr, with what is left of its time."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self._shown, self._bar, self._what = shown, None, ""
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        from tqdm import tqdm
-
-        if what != self._what:
-            self.close()
-            self._what = what
-            self._bar = tqdm(total=total, initial=done, desc=what, disable=not self._shown)
-        self._bar.update(done - self._bar.n)
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()

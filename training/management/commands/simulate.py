@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from training.dataset.artifacts import RunRefused
 from training.dataset.encoder import CachedEncoder, EncoderError, SentenceEncoder
 from training.dataset.jsonl import DataError
+from training.management.bars import Bars
 from training.simulation.catalogues import SHOP, shop_ads
 from training.simulation.environment import RunSettings, read_timing, simulate
 from training.simulation.judge import UserLLMJudge
@@ -59,7 +60,7 @@ class Command(BaseCommand):
         if options["max_tokens"]:
             sampling = replace(sampling, max_tokens=options["max_tokens"])
         settings = RunSettings(samples=options["samples"] or preset.samples, seed=options["seed"], sampling=sampling)
-        bars = _Bars(shown=not options["json"])
+        bars = Bars(shown=not options["json"])
         try:
             world = self._world(preset, options)
             queries = choose(world.queries, count=options["queries"] or preset.queries, seed=options["seed"])
@@ -153,25 +154,3 @@ class Command(BaseCommand):
         if (options["clicks"] or preset.clicks) == "user-llm":
             return {}
         return {"encoder": SentenceEncoder().name, "user": asdict(UserParameters())}
-
-
-class _Bars:
-    """One bar a stage on stderr, with what is left of its time."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self._shown, self._bar, self._stage = shown, None, ""
-
-    def __call__(self, stage: str, done: int, total: int, tokens: int) -> None:
-        from tqdm import tqdm
-
-        if stage != self._stage:
-            self.close()
-            self._stage = stage
-            self._bar = tqdm(total=total, initial=done, desc=stage, unit="row", disable=not self._shown)
-        self._bar.update(done - self._bar.n)
-        if tokens:
-            self._bar.set_postfix_str(f"{tokens / max(0.001, self._bar.format_dict['elapsed']):.0f} tokens/s")
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
