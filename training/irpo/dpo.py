@@ -6,7 +6,8 @@
     policy/          the new policy, beside this folder; it appears when training has ended
 
 A second model is never in memory. A step draws nothing at random, and its batch follows from seed and step, so a run
-that was killed ends with the same bits on the CPU, given as many threads. Knows no ads and no rewards.
+that was killed ends with the same bits on the CPU, given as many threads. Several processes keep no checkpoints: theirs
+begins the epoch again. Knows no ads and no rewards.
 """
 
 import math
@@ -26,6 +27,7 @@ from training.dataset import jsonl
 from training.dataset.jsonl import DataError
 from training.irpo.config import DPOConfig, Precision
 from training.irpo.log_probs import Answers, log_probs
+from training.irpo.workers import Workers, full
 
 Progress = Callable[[str, int, int], None]  # stage, done, in all
 
@@ -125,21 +127,26 @@ def backward(
     *,
     beta: float,
     precision: Precision,
+    weights: Sequence[float] | None = None,
 ) -> dict[str, float]:
-    """Add the gradients of one batch, one query after the other to bound memory; returns a Step's figures."""
+    """Add the gradients of one batch, one query after the other to bound memory; returns a Step's figures.
+
+    `weights` are the queries' shares of the mean: equal ones, unless said otherwise.
+    """
+    weights = weights or [1 / len(groups)] * len(groups)
     names = ("loss", "margin", "accuracy", "chosen_log_prob", "rejected_log_prob")
     sums = dict.fromkeys((*names, "chosen_log_ratio", "rejected_log_ratio"), 0.0)
-    for group, reference in zip(groups, references, strict=True):
+    for group, reference, weight in zip(groups, references, weights, strict=True):
         before = torch.tensor(reference, device=model.device)
         with arithmetic(model, precision):
             now = log_probs(model, group)
         loss, margins = dpo_loss(now, before, beta=beta)
-        (loss / len(groups)).backward()
+        (loss * weight).backward()
         now, margins = now.detach(), margins.detach()
         ratios = now - before
         figures = (loss.detach(), margins.mean(), (margins > 0).float().mean(), now[0], now[1:].mean())
         for name, value in zip(sums, (*figures, ratios[0], ratios[1:].mean()), strict=True):
-            sums[name] += float(value) / len(groups)
+            sums[name] += float(value) * weight
     return sums
 
 
@@ -159,13 +166,17 @@ def train(
     """
     if (out / "config.json").exists():
         return list(jsonl.read(Step, work / "steps.jsonl"))
+    workers = Workers()
+    if workers.count > 1 and config.lora:
+        raise DataError("LoRA is for one process: a model of several is sharded and trained whole")
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)  # LoRA draws its first weights
     model, tokenizer = load_policy(policy)
     groups = tokenized(tokenizer)
+    model = workers.shard(model)
 
     # 1) The reference: this very model, before any step.
-    references = _references(model, groups, work / "reference.jsonl", config, progress)
+    references = _references(model, groups, work / "reference.jsonl", config, workers, progress)
 
     # 2) What is trained, and where training stands.
     if config.lora:
@@ -185,41 +196,62 @@ def train(
         for setting in optimizer.param_groups:
             setting["lr"] = rate
         batch = plan[number]
+        mine = workers.share(batch)
         figures = backward(
-            model, [groups[at] for at in batch], [references[at] for at in batch],
-            beta=config.beta, precision=config.precision,
+            model, [groups[at] for at, _ in mine], [references[at] for at, _ in mine], beta=config.beta,
+            precision=config.precision, weights=[weight / len(batch) for _, weight in mine],
         )  # fmt: skip
-        norm = float(torch.nn.utils.clip_grad_norm_(trained.values(), config.max_grad_norm))
+        figures = workers.summed(figures, model.device)
+        norm = full(torch.nn.utils.clip_grad_norm_(trained.values(), config.max_grad_norm))
         if not (math.isfinite(figures["loss"]) and math.isfinite(norm)):
             raise Diverged(f"step {number + 1} of {len(plan)}: loss {figures['loss']}, gradient norm {norm}")
         optimizer.step()
         optimizer.zero_grad()
         steps.append(Step(step=number + 1, queries=len(batch), learning_rate=rate, grad_norm=norm, **figures))
-        if len(steps) % config.checkpoint_every == 0 and len(steps) < len(plan):
+        if workers.count == 1 and len(steps) % config.checkpoint_every == 0 and len(steps) < len(plan):
             _checkpoint(work / "checkpoint.pt", trained, optimizer, steps)
     progress("dpo", len(plan), len(plan))
 
     # 4) The new policy.
-    jsonl.write(work / "steps.jsonl", steps)
-    if any(not torch.isfinite(weight).all() for weight in trained.values()):
+    if not all(full(torch.isfinite(weight).all()) for weight in trained.values()):
         raise Diverged("a weight is not a number after the last step")
-    save_policy(model.merge_and_unload() if config.lora else model, tokenizer, out)
-    (work / "checkpoint.pt").unlink(missing_ok=True)
+    weights = workers.whole(model)
+    if workers.main:
+        jsonl.write(work / "steps.jsonl", steps)
+        save_policy(model.merge_and_unload() if config.lora else model, tokenizer, out, weights=weights)
+        (work / "checkpoint.pt").unlink(missing_ok=True)
+    workers.wait()
     return steps
 
 
-def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
-    """The whole folder or none."""
+def save_policy(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    out: Path,
+    *,
+    weights: dict[str, torch.Tensor] | None = None,
+) -> None:
+    """The whole folder or none; `weights` are the model's own where they are not sharded."""
     scratch = out.with_name(out.name + ".part")
     shutil.rmtree(scratch, ignore_errors=True)
-    model.save_pretrained(scratch)
+    model.save_pretrained(scratch, **({"state_dict": weights} if weights else {}))
     tokenizer.save_pretrained(scratch)
     os.rename(scratch, out)
 
 
 def _references(
-    model: PreTrainedModel, groups: Sequence[Answers], path: Path, config: DPOConfig, progress: Progress
+    model: PreTrainedModel,
+    groups: Sequence[Answers],
+    path: Path,
+    config: DPOConfig,
+    workers: Workers,
+    progress: Progress,
 ) -> list[tuple[float, ...]]:
+    if workers.count > 1:
+        mine = [at for at, _ in workers.share(range(len(groups)))]
+        found = log_probs_of(model, [groups[at] for at in mine], precision=config.precision)
+        rows = workers.gathered(dict(zip(mine, found, strict=True)))
+        return [rows[at] for at in range(len(groups))]
     if not path.exists():
         with jsonl.growing(path) as file:
             todo = groups[file.count :]

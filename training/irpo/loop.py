@@ -74,7 +74,7 @@ def irpo(
             return _finish(out, policy, t - 1, reason)
         try:
             yield epoch.once(  # lines 16 to 18
-                "dpo", partial(run.optimize, epoch, policy), leaves=["dpo/steps.jsonl", "policy"]
+                "dpo", partial(run.optimize, epoch, policy), leaves=["dpo/steps.jsonl", "policy"], shared=True
             )
         except Diverged as error:
             return _finish(out, policy, t - 1, f"diverged in epoch {t}: {error}")
@@ -87,6 +87,13 @@ def irpo(
             return _finish(out, policy, t - 1, reason)
         policy = updated
     _finish(out, policy, config.epochs, None)
+
+
+def trains_next(out: Path) -> bool:
+    """Is DPO the stage that comes next, the one that several processes may share?"""
+    manifests = sorted(out.glob("epoch-*/manifest.json"))
+    stages = read_json(manifests[-1]) if manifests else {}
+    return "preferences" in stages and "dpo" not in stages
 
 
 def read_result(out: Path) -> dict[str, Any] | None:

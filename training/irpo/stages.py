@@ -8,6 +8,7 @@ from pathlib import Path
 
 from training.dataset.artifacts import MANIFEST, file_sha256, write_json
 from training.dataset.jsonl import DataError
+from training.irpo.workers import is_main, several
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,21 @@ class Epoch:
         path = self.folder / MANIFEST
         self._stages: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
-    def once(self, name: str, work: Callable[[], object], *, leaves: Iterable[str]) -> Stage:
+    def once(self, name: str, work: Callable[[], object], *, leaves: Iterable[str], shared: bool = False) -> Stage:
         """Run `work` unless it is done; `leaves` are files and folders that stand in the epoch's folder afterwards.
 
-        Raises DataError where a finished stage's files are not as it left them.
+        A `shared` stage may be worked on by several processes, of which the main one notes it down. Raises DataError
+        where a finished stage's files are not as it left them, and where several processes began another stage.
         """
         if name in self._stages:
             self._check(name)
             return Stage(self.number, name, ran=False)
+        if several() and not shared:
+            raise DataError(f"the stage {name!r} is for one process: start the run without a launcher, with --launch")
         work()
         free()
+        if not is_main():
+            return Stage(self.number, name, ran=True)
         self._stages[name] = {path: file_sha256(self.folder / path) for path in self._files(leaves)}
         write_json(self.folder / MANIFEST, self._stages)
         return Stage(self.number, name, ran=True)

@@ -133,7 +133,8 @@ def test_the_oracle_collects_and_learns_nothing(tiny_policy, tmp_path):
 def test_a_run_killed_at_many_points_ends_with_the_same_bytes(tiny_policy, tmp_path):
     calls = []
     made = parts(tiny_policy, reward=pctr())
-    run(tmp_path / "whole", made, progress=lambda *told: calls.append(told))
+    config = replace(TINY, epochs=1)
+    run(tmp_path / "whole", made, config=config, progress=lambda *told: calls.append(told))
     wanted = content(tmp_path / "whole")
     assert len(calls) > 60
     for stop in range(1, len(calls), len(calls) // 8):
@@ -145,10 +146,10 @@ def test_a_run_killed_at_many_points_ends_with_the_same_bytes(tiny_policy, tmp_p
 
         out = tmp_path / f"stop{stop}"
         with pytest.raises(KeyboardInterrupt):
-            run(out, made, progress=fall)
+            run(out, made, config=config, progress=fall)
         for torn in out.rglob("*.jsonl.part"):  # the last row was being written
             os.truncate(torn, max(0, torn.stat().st_size - stop % 40))
-        run(out, made, resume=True)
+        run(out, made, config=config, resume=True)
         assert content(out) == wanted, f"stopped at {calls[stop]}"
         shutil.rmtree(out)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -52,6 +53,7 @@ class Command(BaseCommand):
         parser.add_argument("--threads", type=int, help="CPU threads (default: all); keep it for equal bits")
         parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
         parser.add_argument("--one-stage", action="store_true", help="finish one stage of the run and stop")
+        parser.add_argument("--launch", default="", help="starts DPO on several GPUs: 'torchrun --nproc-per-node 4'")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args, **options):
@@ -63,7 +65,7 @@ class Command(BaseCommand):
             import torch
             from transformers.utils import logging
 
-            from training.irpo.loop import irpo, read_result
+            from training.irpo.loop import irpo, read_result, trains_next
             from training.reward_model.fit import BiasedPCTR, FitError
             from training.reward_model.saving import ModelRefused
         except ImportError as error:
@@ -73,8 +75,9 @@ class Command(BaseCommand):
             torch.set_num_threads(options["threads"])
         out, bars = options["out"], Bars(shown=not options["json"])
         try:
-            if not options["one_stage"] and (config.engine == "vllm" or torch.cuda.is_available()):
-                self._apart(options, read_result)
+            apart = config.engine == "vllm" or torch.cuda.is_available() or options["launch"]
+            if apart and not options["one_stage"]:
+                self._apart(options, read_result, trains_next)
             else:
                 stages = irpo(
                     parts=self._parts(config, options), config=config, seed=options["seed"], out=out,
@@ -190,7 +193,7 @@ class Command(BaseCommand):
         key = os.environ.get("USER_LLM_API_KEY", "")
         return UserLLMJudge(OpenAIUserLLM(base_url=base_url, model=model, api_key=key))
 
-    def _apart(self, options, read_result):
+    def _apart(self, options, read_result, trains_next):
         """Every stage in a process of its own, so that a GPU's memory comes back between sampling and training."""
         arguments = ["--one-stage"]
         for name in ("preset", "out", "model", "reward", "engine", *SIZES, "learning_rate", "lora_rank", "world", "ads",
@@ -200,7 +203,8 @@ class Command(BaseCommand):
         arguments += [f"--{name.replace('_', '-')}" for name in ("allow_bias", "json") if options[name]]
         resume = options["resume"]
         while resume is False or read_result(options["out"]) is None:
-            command = [sys.executable, str(site.BASE_DIR / "manage.py"), "run_irpo", *arguments]
+            starter = shlex.split(options["launch"]) if options["launch"] and trains_next(options["out"]) else []
+            command = [*(starter or [sys.executable]), str(site.BASE_DIR / "manage.py"), "run_irpo", *arguments]
             ran = subprocess.run([*command, *["--resume"] * resume], stdout=subprocess.DEVNULL)
             if ran.returncode:
                 raise CommandError("The stage did not end; what it said stands above.", returncode=ran.returncode)
