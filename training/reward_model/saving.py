@@ -12,6 +12,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from training.dataset.artifacts import write_json
 from training.dataset.encoder import Encoder
 from training.reward_model.context import FEATURES
 from training.reward_model.inputs import KINDS
@@ -87,10 +88,3 @@ def _manifest(path: Path) -> dict[str, Any]:
     if not whole or not isinstance(content.get("text_width"), int):
         raise ModelRefused(f"{path.name} lacks a field")
     return content
-
-
-def write_json(path: Path, content: Any) -> None:
-    """All of it or no file."""
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(scratch, path)

@@ -8,11 +8,12 @@ from pathlib import Path
 from django.conf import settings as site
 from django.core.management.base import BaseCommand, CommandError
 
+from training.dataset.artifacts import RunRefused
 from training.dataset.encoder import CachedEncoder, EncoderError, SentenceEncoder
 from training.dataset.jsonl import DataError
 from training.management.bars import Bars
 from training.simulation.catalogues import SHOP, shop_ads
-from training.simulation.environment import RunRefused, RunSettings, read_timing, simulate
+from training.simulation.environment import RunSettings, read_timing, simulate
 from training.simulation.judge import UserLLMJudge
 from training.simulation.making import make_world
 from training.simulation.presets import PRESETS
