@@ -130,24 +130,59 @@ def random_titles(rng: random.Random, words: list[int], count: int) -> list[tupl
 
 def copy_random(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
     """Write records as markers, in random order. Learned: every token that the list and what is written decide."""
-    return _copies(rng, vocabulary, random_titles(rng, vocabulary.words, count))
+    return _copied(rng, vocabulary, random_titles(rng, vocabulary.words, count))
 
 
 def copy_ads(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
     """The same with titles as advertisers write them."""
+    return _copied(rng, vocabulary, _written_titles(rng, vocabulary, count))
+
+
+def look_up(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
+    """Write the records that have given bids, as markers. Here a marker's first token is decided, as it is in no plain
+    copy, and there are many of them: where the selector looks is soon learned, how it hands a token on takes thousands.
+    """
+    random_ones = rng.random() < 0.5
+    titles = random_titles(rng, vocabulary.words, count) if random_ones else _written_titles(rng, vocabulary, count)
+    group, lines = _listed(rng, vocabulary, titles)
+    tokens: list[int] = []
+    labels: list[int] = []
+    looks: list[Look] = []
+    decides: list[int] = []
+    for line in rng.sample(lines, min(len(lines), MARKERS)):
+        copied = _markers(rng, vocabulary, lines, only=line)
+        sign = rng.choice((vocabulary.sign, vocabulary.spaced_sign))
+        at = len(tokens) + 1  # behind the bid
+        looks += [replace(look, at=at + look.at) for look in copied.looks if look.at > 1]
+        looks.append(Look(at + 1, Role.selector, (line.pick,)))
+        decides.append(at + 1)
+        tokens += [group.prefix[line.pick - 1], sign, *line.marker[1:], vocabulary.line_end]
+        labels += [IGNORED, IGNORED, line.marker[1], *copied.labels[2:], IGNORED]
+    group.branches.append(Branch(tokens, labels, tuple(decides), tuple(looks)))
+    return group
+
+
+def _written_titles(rng: random.Random, vocabulary: Vocabulary, count: int) -> list[tuple[int, ...]]:
     titles = {tuple(vocabulary.ids("@" + ad.candidate.title)[1:]) for ad in catalogue.make_candidates(rng, count=count)}
-    return _copies(rng, vocabulary, rng.sample(sorted(titles), len(titles)))
+    return rng.sample(sorted(titles), len(titles))
 
 
-def _copies(rng: random.Random, vocabulary: Vocabulary, titles: list[tuple[int, ...]]) -> Group:
+def _copied(rng: random.Random, vocabulary: Vocabulary, titles: list[tuple[int, ...]]) -> Group:
+    group, lines = _listed(rng, vocabulary, titles)
+    group.branches.append(_markers(rng, vocabulary, lines))
+    return group
+
+
+def _listed(rng: random.Random, vocabulary: Vocabulary, titles: list[tuple[int, ...]]) -> tuple[Group, list[Line]]:
+    """A list of records with bids that differ, still without branches, and its lines."""
     prefix = list(vocabulary.opening)
     lines = []
-    for title in titles:
+    for title, bid in zip(titles, rng.sample(vocabulary.bids, len(titles)), strict=True):
         ad_id = (rng.choice(vocabulary.marker_ids), rng.choice(vocabulary.numbers))
         marker = (vocabulary.sign, *title, *ad_id, vocabulary.close)
         lines.append(Line(len(prefix), len(prefix) + len(marker) + 1, marker))
-        prefix += [*marker, rng.choice(vocabulary.bids), title[0], vocabulary.line_end]
-    return Group(prefix, [_markers(rng, vocabulary, lines)], looks=_liners(lines))
+        prefix += [*marker, bid, title[0], vocabulary.line_end]
+    return Group(prefix, [], looks=_liners(lines)), lines
 
 
 def _liners(lines: Sequence[Line]) -> tuple[Look, ...]:
@@ -155,8 +190,8 @@ def _liners(lines: Sequence[Line]) -> tuple[Look, ...]:
     return tuple(Look(line.pick + 1, Role.liner, tuple(title)) for line, title in zip(lines, titles, strict=True))
 
 
-def _markers(rng: random.Random, vocabulary: Vocabulary, lines: Sequence[Line]) -> Branch:
-    """Some of the list's records as markers, in random order."""
+def _markers(rng: random.Random, vocabulary: Vocabulary, lines: Sequence[Line], *, only: Line | None = None) -> Branch:
+    """Some of the list's records as markers in random order, or one alone."""
     follows: dict[tuple[int, ...], set[int]] = defaultdict(set)
     for line in lines:
         for at in range(1, len(line.marker) - 2):
@@ -165,7 +200,7 @@ def _markers(rng: random.Random, vocabulary: Vocabulary, lines: Sequence[Line]) 
     labels: list[int] = []
     looks: list[Look] = []
     decides: list[int] = []  # where the id begins: the token that a broken marker breaks on
-    for line in rng.sample(lines, min(len(lines), MARKERS)):
+    for line in [only] if only else rng.sample(lines, min(len(lines), MARKERS)):
         decides.append(len(tokens) + len(line.marker) - 3)
         for at, token in enumerate(line.marker):
             free = at == 0 or (at < len(line.marker) - 2 and len(follows[line.marker[1:at]]) > 1)
@@ -324,7 +359,7 @@ def _until_first_tip(vocabulary: Vocabulary, branch: Branch) -> Branch:
 def read_list(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
     """Which ad has the highest bid, fits a topic, is the best of both, has an id? Answered by its marker."""
     few = rng.sample(SLUGS, rng.choice((max(2, count // 8), max(2, count // 3), len(SLUGS))))
-    own = rng.random() < 0.7  # which of two products of one brand bids more shows only behind the brand
+    own = rng.random() < 0.85  # which of two products of one brand bids more shows only behind the brand
     ads = catalogue.make_candidates(rng, count=count, slugs=few, own_brands=own)
     while len(reading.highest(ads)) > 1:
         ads = catalogue.make_candidates(rng, count=count, slugs=few, own_brands=own)
@@ -366,6 +401,7 @@ def topic_texts(rng: random.Random, vocabulary: Vocabulary, count: int) -> list[
 TASKS: dict[str, Task] = {
     "copy": copy_random,
     "titles": copy_ads,
+    "lookup": look_up,
     "topic": begin_answers,
     "read": read_list,
     "answer": answer_questions,

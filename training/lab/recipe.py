@@ -82,7 +82,8 @@ COPY_LEVELS = (2, 4, 8, 16, 32, 50, 70, 100)
 SHORT, LONG = (4, 6, 10, 16), (16, 30, 50, 100, 100)
 COPY = Share("copy", 0.1, COPY_LEVELS, threshold=0.25)
 TITLES = Share("titles", 0.1, COPY_LEVELS, threshold=0.25)
-READ = Share("read", 0.5, (2, 4, 6, 10, 16, 30, 50, 100), threshold=0.3, branches=12)
+LOOKUP = Share("lookup", 0.1, (4, 10, 30, 100), threshold=0.4)
+READ = Share("read", 0.5, (4, 10, 30, 100), threshold=0.5, branches=12)
 TOPIC = Share("topic", 0.3, (1, 2), branches=16)
 
 FULL = Preset(
@@ -100,7 +101,15 @@ FULL = Preset(
             rate=(1.0, 0.6),
             until_learned=True,
         ),
-        Phase("reading", 500, (READ, TOPIC, TITLES, COPY), tokens=2400, rate=(0.8, 0.8)),
+        Phase(
+            "looking up",
+            400,
+            (replace(LOOKUP, weight=0.8), replace(TITLES, weight=0.2)),
+            tokens=1900,
+            rate=(0.8, 0.8),
+            until_learned=True,
+        ),
+        Phase("reading", 500, (READ, TOPIC, LOOKUP, TITLES), tokens=2400, rate=(0.8, 0.8)),
         Phase(
             "short answers",
             600,
@@ -108,18 +117,18 @@ FULL = Preset(
                 Share("answer", 0.45, SHORT, branches=8),
                 replace(READ, weight=0.3),
                 replace(TOPIC, weight=0.15),
-                TITLES,
+                LOOKUP,
             ),
             rate=(0.8, 0.8),
         ),
         Phase(
             "long answers",
-            700,
+            600,
             (
-                Share("answer", 0.6, LONG, branches=12),
-                replace(READ, weight=0.25),
+                Share("answer", 0.5, LONG, branches=12),
+                replace(READ, weight=0.35),
                 replace(TOPIC, weight=0.1),
-                replace(TITLES, weight=0.05),
+                replace(LOOKUP, weight=0.05),
             ),
             rate=(0.8, 0.02),
         ),
