@@ -149,9 +149,12 @@ def _click_model(asked: Simulation) -> tuple[Any, dict[str, Any]]:
         key = os.environ.get("USER_LLM_API_KEY", "")
         return UserLLMJudge(OpenAIUserLLM(base_url=base_url, model=model, api_key=key)), {}
     try:
-        from training.dataset.encoder import CachedEncoder, SentenceEncoder
+        from training.dataset.encoder import CachedEncoder, EncoderError, SentenceEncoder
         from training.simulation.user import BehaviouralUser, UserParameters
     except ImportError as error:
         raise CannotSimulate(f"{error}. Install the training extra: pip install -e .[training]") from error
-    encoder = SentenceEncoder()
+    try:
+        encoder = SentenceEncoder()
+    except EncoderError as error:
+        raise CannotSimulate(str(error)) from error
     return BehaviouralUser(CachedEncoder(encoder)), {"encoder": encoder.name, "user": asdict(UserParameters())}
