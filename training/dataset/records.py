@@ -31,6 +31,11 @@ class Profile:
         """The profile as it stands in a prompt."""
         return f"{self.info} Interests: {', '.join(self.interests)}." if self.interests else self.info
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What meanings are compared with, one by one: each interest, and the basic information; without empty ones."""
+        return tuple(text for text in (*self.interests, self.info) if text.strip())
+
 
 @dataclass(frozen=True)
 class Query:
@@ -50,6 +55,11 @@ class Ad:
     title: Text
     category: str = ""
     description: str = ""
+
+    @property
+    def text(self) -> str:
+        """What stands for the ad where meanings are compared: its title, and its description if there is one."""
+        return f"{self.title}. {self.description}" if self.description else self.title
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,16 @@ class Response:
     text: str
     tokens: Annotated[int, Field(ge=0)]
     finished: bool = True
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """One answer before one user: all that a click may depend on. Bids stand in the auction; nobody reads them."""
+
+    profile: Profile
+    query: Query
+    auction: Auction
+    response: Response
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,14 @@ import numpy as np
 from campaigns.auction.candidates import MICROS, Candidate
 from campaigns.auction.categories import CATEGORIES
 from training.dataset.encoder import CachedEncoder, Encoder, SentenceEncoder
-from training.dataset.records import Ad, Auction, Profile, Query, Response
+from training.dataset.records import Ad, Auction, Exposure, Profile, Query, Response
 from training.lab import answers
 from training.lab.answers import ANY, END, FITTING, PUSHY
 from training.lab.catalogue import LabAd
 from training.lab.questions import PEOPLE, Question, training_question
 from training.lab.topics import load_topics
 from training.simulation.agreement import Agreement, agreement
-from training.simulation.clicks import Exposure
-from training.simulation.user import BehaviouralUser, HeldOutUser, UserParameters, ad_text
+from training.simulation.user import BehaviouralUser, HeldOutUser, UserParameters
 
 ON, OFF = True, False
 # What stands where: place (0, 1, 2: a tip; END: after the close), style of the sentence, of the question's category?
@@ -135,7 +134,7 @@ def similarities(*, ads: Mapping[str, Ad], encoder: Encoder, count: int, seed: i
     """Cosines of ads with the lab's questions and with interests, of one category ("on") or of two ("off")."""
     rng = random.Random(f"similarities/{seed}")
     questions = [question for _, question in _questions(rng, count)]
-    rows = encoder.encode([ad_text(ad) for ad in ads.values()])
+    rows = encoder.encode([ad.text for ad in ads.values()])
     asked = rows @ encoder.encode([question.text for question in questions]).T
     liked = rows @ encoder.encode([name.lower() for name in CATEGORIES.values()]).T
     of_ad = np.array([ad.category for ad in ads.values()])[:, None]

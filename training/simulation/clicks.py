@@ -2,20 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
-from training.dataset.records import Ad, Auction, Feedback, Profile, Query, Response
-
-
-@dataclass(frozen=True)
-class Exposure:
-    """One answer before one user: all that a click may depend on. Bids stand in the auction; nobody reads them."""
-
-    profile: Profile
-    query: Query
-    auction: Auction
-    response: Response
+from training.dataset.records import Ad, Auction, Exposure, Feedback, Profile, Query, Response
 
 
 class ClickModel(Protocol):

@@ -23,9 +23,9 @@ from typing import Any
 
 from chat.adllm.prompts import ad_messages
 from training.dataset import jsonl
-from training.dataset.records import Auction, Feedback, Query, Response
+from training.dataset.records import Auction, Exposure, Feedback, Query, Response
 from training.simulation.bids import draw_auction
-from training.simulation.clicks import ClickModel, Exposure
+from training.simulation.clicks import ClickModel
 from training.simulation.sampling import Sampler, SampleRequest, SamplingSettings
 from training.simulation.summary import summarize
 from training.simulation.world import World

@@ -15,8 +15,7 @@ from typing import Any
 
 from campaigns.auction.candidates import Candidate
 from chat.adllm import markup
-from training.dataset.records import Ad, AdFeedback, Auction, Feedback, Profile, Query, Response
-from training.simulation.clicks import Exposure
+from training.dataset.records import Ad, AdFeedback, Auction, Exposure, Feedback, Profile, Query, Response
 from training.simulation.prompts import click_prompt
 from training.simulation.user_llm import UserLLM, UserLLMError
 

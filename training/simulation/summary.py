@@ -7,10 +7,8 @@ from math import sqrt
 from typing import Any
 
 from chat.adllm import markup
+from training.dataset.penalty import penalty
 from training.dataset.records import Ad, Auction, Feedback, Response
-
-AD_PENALTY = 10  # Eq. 8
-FORMAT_PENALTY = 500  # Eq. 8
 
 
 @dataclass
@@ -57,7 +55,7 @@ def summarize(rows: Iterable[tuple[Auction, Response, Feedback]], *, ads: Mappin
         candidates = auction.candidates(ads)
         parsed = markup.parse(response.text, candidates, max_ads=len(candidates))
         bids = dict(zip(auction.ad_ids, auction.bids, strict=True))
-        value = -AD_PENALTY * parsed.n_ads**2 - FORMAT_PENALTY * bool(parsed.errors)
+        value = -penalty(parsed)
         for ad in feedback.ads:
             shown[ad.ad_id] += 1
             places[ad.position] += 1

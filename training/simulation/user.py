@@ -12,11 +12,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from campaigns.auction.candidates import Candidate
 from training.dataset.encoder import CachedEncoder, Encoder, HashEncoder
-from training.dataset.records import Ad, AdFeedback, Auction, Feedback, Profile, Query, Response
-from training.simulation.clicks import Exposure, uniform
-from training.simulation.placement import Reading, read
+from training.dataset.placement import Reading, readings
+from training.dataset.records import Ad, AdFeedback, Auction, Exposure, Feedback, Profile, Query, Response
+from training.simulation.clicks import uniform
 
 CHUNK = 1000  # answers whose vectors are held at once
 
@@ -119,7 +118,7 @@ class _KnownUser(ABC):
         outcomes: list[_Outcome] = []
         for start in range(0, len(exposures), CHUNK):
             chunk = exposures[start : start + CHUNK]
-            outcomes += self._outcomes(chunk, _readings(chunk, ads), ads)
+            outcomes += self._outcomes(chunk, readings(chunk, ads), ads)
         return outcomes
 
     @abstractmethod
@@ -178,9 +177,9 @@ class BehaviouralUser(_KnownUser):
         texts = _Texts()
         for exposure, reading in zip(exposures, readings, strict=True):
             if reading.ads:
-                texts.add(exposure.query.text, *_profile_texts(exposure.profile))
+                texts.add(exposure.query.text, *exposure.profile.parts)
             for placed in reading.ads:
-                texts.add(ad_text(ads[placed.ad_id]), placed.sentence)
+                texts.add(ads[placed.ad_id].text, placed.sentence)
                 texts.add(*filter(None, (placed.before, placed.after)))
         vectors = texts.encode(self._encoder)
         return [
@@ -195,8 +194,8 @@ class BehaviouralUser(_KnownUser):
         if not reading.ads:
             return _Outcome((), (), (), 1.0)
         shown = [ads[placed.ad_id] for placed in reading.ads]
-        rows = np.stack([vectors[ad_text(ad)] for ad in shown])  # (A, D)
-        persons = [vectors[text] for text in _profile_texts(exposure.profile)]
+        rows = np.stack([vectors[ad.text] for ad in shown])  # (A, D)
+        persons = [vectors[text] for text in exposure.profile.parts]
         relevance = par.relevance(
             query=rows @ vectors[exposure.query.text],
             profile=(rows @ np.stack(persons).T).max(1) if persons else np.full(len(shown), np.nan),
@@ -309,28 +308,8 @@ class _Texts:
         return dict(zip(self._all, encoder.encode(list(self._all)), strict=True)) if self._all else {}
 
 
-def ad_text(ad: Ad) -> str:
-    """What stands for an ad where meanings are compared: the title, and the description if there is one."""
-    return f"{ad.title}. {ad.description}" if ad.description else ad.title
-
-
 def _spelled(ad: Ad) -> str:
     return f"{ad.title} {ad.description} {ad.category.replace('-', ' ')}"
-
-
-def _profile_texts(profile: Profile) -> tuple[str, ...]:
-    return tuple(text for text in (*profile.interests, profile.info) if text.strip())
-
-
-def _readings(exposures: Sequence[Exposure], ads: Mapping[str, Ad]) -> list[Reading]:
-    found: list[Reading] = []
-    auction, candidates = None, []
-    for exposure in exposures:
-        if exposure.auction is not auction:  # samples of one query share their auction
-            auction = exposure.auction
-            candidates = [Candidate(ad_id=ad_id, title=ads[ad_id].title, bid_micros=0) for ad_id in auction.ad_ids]
-        found.append(read(exposure.response.text, candidates))
-    return found
 
 
 def _groups(shown: Sequence[Ad], alike: np.ndarray) -> tuple[tuple[int, ...], ...]:

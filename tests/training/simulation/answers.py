@@ -1,7 +1,6 @@
 """Alice, her question, a few ads and answers that show them."""
 
-from training.dataset.records import Ad, Auction, Profile, Query, Response
-from training.simulation.clicks import Exposure
+from training.dataset.records import Ad, Auction, Exposure, Profile, Query, Response
 
 ALICE = Profile(id="u1", info="A nurse who works night shifts.", interests=("tea", "reading"), split="train")
 QUERY = Query(id="q1", profile_id="u1", text="How do I brew better green tea?", split="train")

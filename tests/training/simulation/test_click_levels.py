@@ -6,9 +6,9 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from training.dataset.encoder import HashEncoder
+from training.dataset.placement import read
 from training.simulation import click_levels
 from training.simulation.click_plots import draw_all
-from training.simulation.placement import read
 from training.simulation.user import BehaviouralUser, HeldOutUser, UserParameters
 
 ADS = click_levels.read_catalogue(settings.BASE_DIR / "campaigns" / "data" / "catalogue.json")

@@ -5,8 +5,7 @@ import json
 import pytest
 
 from tests.training.lab.models import WEIGHTS
-from training.dataset.records import Ad, Auction, Profile, Query, Response
-from training.simulation.clicks import Exposure
+from training.dataset.records import Ad, Auction, Exposure, Profile, Query, Response
 from training.simulation.judge import UserLLMJudge
 from training.simulation.openai_sampler import OpenAISampler
 from training.simulation.sampling import SampleRequest, SamplingSettings

@@ -1,7 +1,7 @@
 import pytest
 
 from campaigns.auction.candidates import Candidate
-from training.simulation.placement import read
+from training.dataset.placement import read
 
 MUG, POT = Candidate("Ad-1", "Blue Mug No. 5", 0), Candidate("Ad-2", "Tea Pot", 0)
 M, P = "@Blue Mug No. 5@[Ad-1]", "@Tea Pot@[Ad-2]"

@@ -4,11 +4,12 @@ Knows nothing of users. What counts as a shown ad is chat/adllm/markup's busines
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from campaigns.auction.candidates import Candidate
 from chat.adllm import markup
+from training.dataset.records import Ad, Exposure
 
 # Hard sell: the words around an ad that give it away as one. The ad's own title does not count.
 PUSHY = tuple(
@@ -55,6 +56,17 @@ class Reading:
     ads: tuple[PlacedAd, ...]
     ad_talk: float
     rest: str
+
+
+def readings(exposures: Sequence[Exposure], ads: Mapping[str, Ad]) -> list[Reading]:
+    """Read many answers, in order. Fast where answers that share an auction stand together."""
+    found: list[Reading] = []
+    auction, candidates = None, []
+    for exposure in exposures:
+        if exposure.auction is not auction:
+            auction, candidates = exposure.auction, exposure.auction.candidates(ads)
+        found.append(read(exposure.response.text, candidates))
+    return found
 
 
 def read(text: str, candidates: Sequence[Candidate]) -> Reading:
