@@ -84,7 +84,7 @@ class Stage(models.Model):
     kind = models.CharField(max_length=12, choices=Kind)
     status = models.CharField(max_length=9, choices=Status, default=Status.WAITING)
     attempt = models.PositiveIntegerField(default=0)
-    deaths = models.PositiveSmallIntegerField(default=0)  # workers that left it without a word, since a person resumed it
+    deaths = models.PositiveSmallIntegerField(default=0)  # workers that left it without a word
     step = models.CharField(max_length=20, blank=True)
     done = models.PositiveIntegerField(default=0)
     total = models.PositiveIntegerField(default=0)

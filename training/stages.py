@@ -22,7 +22,7 @@ def plan(run: TrainingRun) -> list[tuple[int, str]]:
 
 
 def carry_out(stage: Stage, *, progress: Progress) -> None:
-    """Do the stage's work in the run's folder, from where it stopped. Raises one of EXPECTED, or what progress raises."""
+    """Do the stage's work in the run's folder, from where it stopped. Raises EXPECTED, and what progress raises."""
     {Stage.Kind.WORLD: _world, Stage.Kind.SIMULATE: _simulate}[stage.kind](stage.run, progress)
 
 
