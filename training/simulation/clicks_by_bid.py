@@ -6,13 +6,9 @@ section 4.1). Knows no engine and no file.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from math import sqrt
 from typing import Any
 
-import numpy as np
-
-from training.dataset.ranks import rank_correlation
 from training.dataset.records import Auction
 from training.simulation.bids import HIGHEST_BID, LOWEST_BID
 
@@ -71,11 +67,13 @@ class ClicksByBid:
 
         `within_noise`: 0 lies within 1.96 standard errors of the slope. None: too little to tell.
         """
+        from training.dataset.ranks import rank_correlation  # numpy: not for the pages, which import this module
+
         filled = [(at, band) for at, band in enumerate(self.bands) if band.candidates]
         return {
             **self._slope(),
             "rank_correlation": rank_correlation(
-                np.array([at for at, _ in filled], float), np.array([b.clicks / b.candidates for _, b in filled])
+                [at for at, _ in filled], [band.clicks / band.candidates for _, band in filled]
             ),
             "bands": [
                 {
@@ -127,9 +125,8 @@ def band_of(bid: int) -> int:
 
 
 def _edges(at: int) -> tuple[int, int]:
-    edges = np.linspace(LOWEST_BID, HIGHEST_BID + 1, BANDS + 1).round().astype(int).tolist()
-    low, after = list(pairwise(edges))[at]
-    return low, after - 1
+    width = (HIGHEST_BID - LOWEST_BID + 1) // BANDS
+    return LOWEST_BID + at * width, LOWEST_BID + (at + 1) * width - 1
 
 
 def _ratio(part: float, whole: float) -> float | None:
