@@ -116,7 +116,7 @@ def demo(processes: Processes) -> None:
     )
     worker = (sys.executable, "-m", "celery", "-A", "auction_site", "worker", "--pool", "threads", "--loglevel", "info")
     processes.start("worker", *worker, "--concurrency", "2", "--beat", "--schedule", str(VAR / "beat"))
-    processes.start("training-worker", *worker, "--concurrency", "1", "--queues", "training")
+    processes.start("training-worker", *worker, "--concurrency", "1", "--queues", "training", "--hostname", "training@%h")
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     wait_until_ready(processes, f"http://{shown}:{port}/")
     visitors = processes.run("visitors", sys.executable, "manage.py", *FIRST_VISITORS.split())
