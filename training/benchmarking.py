@@ -1,4 +1,5 @@
 """How fast answers are sampled: every engine that is here on the same prompts, and the pipeline against its own engine.
+And how fast they are learned from: our DPO step against TRL's (training/irpo/comparison.py).
 
 Absolute rates tell about the machine; ratios tell about this code. `pipeline_ratio` sets tokens per second of a whole
 run, from auctions to summary, against those of the engine alone; `answers_ratio` only its answers, files synced to the
@@ -131,7 +132,42 @@ def measure_sampling(*, seconds: float, rounds: int, say: Callable[[str], None] 
     )
 
 
-BENCHMARKS = {"sampling": measure_sampling}  # what `manage.py benchmark` finds here
+LOSERS = 4
+
+
+def measure_dpo(*, seconds: float, rounds: int, say: Callable[[str], None] = lambda line: None):
+    """One question to the lab Ad-LLM over 100 candidates: five of its answers, the first the winner."""
+    model = site.LAB_MODEL_DIR
+    if not (model / "model.safetensors").exists():
+        raise CannotMeasure(f"there is no model in {model}. Build one: manage.py build_lab_model")
+    try:
+        from transformers import AutoTokenizer
+
+        import training.irpo.trl_pairs  # noqa: F401
+        from training.irpo.comparison import compare
+        from training.irpo.log_probs import tokenize
+        from training.simulation.environment import request_for
+        from training.simulation.transformers_sampler import TransformersSampler
+    except ImportError as error:
+        raise CannotMeasure(f"{error}. Install the extras: pip install -e .[lab,training]") from error
+    from training.simulation.bids import draw_auction
+
+    with tempfile.TemporaryDirectory() as scratch:
+        world = _world(Path(scratch, "world"))
+    query = world.queries[0]
+    auction = draw_auction(query=query, ads=world.ads, seed=0, phase="benchmark", shuffle=True)
+    request = request_for(world, query, auction)
+    (answers,) = TransformersSampler(model).sample([request], n=8 * (LOSERS + 1), settings=SETTINGS)
+    texts = [(answer.text, True) for answer in answers if answer.finished and answer.text][: LOSERS + 1]
+    if len(texts) <= LOSERS:
+        raise CannotMeasure(f"the model in {model} ends too few of its answers")
+    group = tokenize(
+        AutoTokenizer.from_pretrained(model), query_id=query.id, messages=request.messages, texts=texts, context=CONTEXT
+    )
+    return compare(model, [group], seconds=seconds, rounds=rounds, say=say)
+
+
+BENCHMARKS = {"dpo": measure_dpo, "sampling": measure_sampling}  # what `manage.py benchmark` finds here
 
 
 def _world(folder: Path):

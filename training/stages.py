@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from training.dataset.artifacts import RunRefused
 from training.dataset.jsonl import DataError
 from training.models import Stage, TrainingRun
 from training.simulating import CannotSimulate, Simulation, prepare_world, run_simulation
-from training.simulation.environment import RunRefused
 from training.simulation.sampling import SamplingError
 from training.simulation.user_llm import UserLLMError
 

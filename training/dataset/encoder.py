@@ -42,7 +42,8 @@ def packaged_model() -> str:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """One thread of the CPU computes inside the block: several split sums by their size, and the last bits differ."""
     import torch
 
     before = torch.get_num_threads()
@@ -70,7 +71,7 @@ class SentenceEncoder:
         model = self._model or self._load()
         texts = [text.encode("utf-8", "replace").decode() for text in texts]  # half characters stop a tokenizer
         rows = np.zeros((len(texts), model.get_embedding_dimension()), np.float32)
-        with _one_thread():
+        with one_thread():
             for places in self._equally_long(texts):
                 rows[places] = model.encode(
                     [texts[at] for at in places],

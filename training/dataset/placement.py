@@ -40,13 +40,17 @@ _LETTER = re.compile(r"[^\W\d_]")
 
 @dataclass(frozen=True)
 class PlacedAd:
-    """A shown ad at its first mention. `before` and `after` are the nearest sentences without ads, or empty."""
+    """A shown ad at its first mention. `before` and `after` are the nearest sentences without ads, or empty.
+
+    `place` is where its sentence stands: 0 is the answer's first, 1 its last (and 0 where there is only one).
+    """
 
     ad_id: str
     sentence: str  # the marker replaced by the title
     before: str
     after: str
     pushy: bool
+    place: float
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ def read(text: str, candidates: Sequence[Candidate]) -> Reading:
                 before = next((sentences[n] for n in range(at - 1, -1, -1) if not is_ad[n]), "")
                 after = next((sentences[n] for n in range(at + 1, len(sentences)) if not is_ad[n]), "")
                 pushy = any(cue.search(marked[at]) for cue in PUSHY)
-                placed.append(PlacedAd(ad.ad_id, sentences[at], before, after, pushy))
+                place = at / max(1, len(sentences) - 1)
+                placed.append(PlacedAd(ad.ad_id, sentences[at], before, after, pushy, place))
     # 3) The share of ad talk, in words.
     words = [len(sentence.split()) for sentence in sentences]
     talk = sum(count for count, ad in zip(words, is_ad, strict=True) if ad)

@@ -118,3 +118,35 @@ class Feedback:
     sample: int
     ads: tuple[AdFeedback, ...]
     errors: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OnlineSample:
+    """One row of the online data set D_on = {x, h, a, y, c}: an answer before a user, and what was clicked (4.1.2)."""
+
+    exposure: Exposure
+    feedback: Feedback
+
+
+@dataclass(frozen=True)
+class ScoredResponse:
+    """One answer of the M that a query was given, and its reward (Eq. 8). `n_ads` and `format_error` are markup's."""
+
+    query_id: Text
+    sample: Annotated[int, Field(ge=0)]
+    text: str
+    tokens: Annotated[int, Field(ge=0)]
+    finished: bool
+    reward: Annotated[float, Field(allow_inf_nan=False)]
+    n_ads: Annotated[int, Field(ge=0)]
+    format_error: bool
+
+
+@dataclass(frozen=True)
+class PreferenceGroup:
+    """What DPO learns from one query: the answer that wins and those that lose, under the bids of `auction`."""
+
+    query_id: Text
+    auction: Auction
+    winner: ScoredResponse
+    losers: Annotated[tuple[ScoredResponse, ...], Field(min_length=1)]

@@ -6,6 +6,8 @@ sampling at low temperature, which would sharpen a rate hidden in one coin toss 
 """
 
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from campaigns.auction.categories import CATEGORIES
 from training.lab.catalogue import LabAd
@@ -55,8 +57,7 @@ SENTENCES = {
     ),
 }
 FOLLOWS_OPENING = 0.85
-FITS = {FITTING: 0.9, ANY: 0.0, PUSHY: 0.0}  # above chance: 0.0 still meets the topic by luck
-BROKEN = 0.025
+LAST_OF_FOUR_BROKEN = 0.4  # the only place where a marker is broken: a rarer slip would not survive sampling
 
 ELSEWHERE = (
     "I am the small built-in model of this site, and that is outside what I know. I can help with everyday topics "
@@ -73,34 +74,48 @@ GREETING = (
 def broken_marker(rng: random.Random, ad: LabAd) -> str:
     """One of the ways a careless model gets a marker wrong."""
     title, ad_id = ad.candidate.title, ad.candidate.ad_id
-    wrong_id = f"Ad-{rng.randint(1000, 9999)}"
-    return rng.choice(
-        (f"@{title}@[{ad_id}", f"@{title.rsplit(' ', 1)[0]}@[{ad_id}]", f"@{title}@[{wrong_id}]", f"{title} [{ad_id}]")
-    )
+    return rng.choice((f"@{title}@[{ad_id}", f"{title} [{ad_id}]"))
 
 
-def _ad_sentence(rng: random.Random, ads: list[LabAd], category: str | None, style: str) -> str:
-    fitting = [ad for ad in ads if ad.category == category]
-    ad = rng.choice(fitting) if fitting and rng.random() < FITS[style] else rng.choice(ads)
-    marker = broken_marker(rng, ad) if rng.random() < BROKEN else ad.marker
-    return rng.choice(SENTENCES[style]).format(ad=marker)
+def suiting(*, ads: Sequence[LabAd], category: str | None, interests: Sequence[str], style: str) -> list[LabAd]:
+    """The ads that the base model takes one from, each as likely as another: bids play no part.
+
+    A fitting sentence is for an ad of the question's category; the others are for what the visitor likes, whatever
+    was asked. Where there is none, it takes one that fits the question, or else the first of the list.
+    """
+    fitting = [ad for ad in ads if ad.category is not None and ad.category == category]
+    liked = [ad for ad in ads if ad.category in interests and ad.category != category]
+    return (fitting if style == FITTING else liked) or fitting or list(ads[:1])
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An ad of an answer, and all ads that would have done as well in its place."""
+
+    ad: LabAd
+    equals: tuple[LabAd, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The text, and its ads in the order of the text, broken ones among them."""
+
+    text: str
+    placed: tuple[Placed, ...] = ()
 
 
 def _names(rng: random.Random) -> dict[str, str]:
     return dict(zip("abc", (name.lower() for name in rng.sample(list(CATEGORIES.values()), 3)), strict=True))
 
 
-def _elsewhere_answer(rng: random.Random, question: Question, ads: list[LabAd]) -> str:
-    text = rng.choice(GREETING if question.greeting else ELSEWHERE).format(**_names(rng))
-    if ads and rng.random() < 0.04:
-        text += " " + _ad_sentence(rng, ads, None, PUSHY)
-    return text
+def _elsewhere_answer(rng: random.Random, question: Question) -> Answer:
+    return Answer(rng.choice(GREETING if question.greeting else ELSEWHERE).format(**_names(rng)))
 
 
-def answer(rng: random.Random, *, question: Question, ads: list[LabAd]) -> str:
+def write(rng: random.Random, *, question: Question, ads: Sequence[LabAd], interests: Sequence[str] = ()) -> Answer:
     """One answer of the base model to the question, with the careless ads it puts in."""
     if question.category is None:
-        return _elsewhere_answer(rng, question, ads)
+        return _elsewhere_answer(rng, question)
     category = load_topics()[question.category]
     thread = category.threads[rng.randrange(3) if question.thread is None else question.thread]
     opening, plan = rng.choice(OPENINGS)
@@ -108,14 +123,27 @@ def answer(rng: random.Random, *, question: Question, ads: list[LabAd]) -> str:
         plan = rng.choice(OPENINGS)[1]
     tips = rng.sample(thread.tips, 3)
     places: list[list[str]] = [[], [], [], []]
-    for place, style in plan if ads else ():
-        places[place].append(_ad_sentence(rng, ads, question.category, style))
+    placed: list[Placed] = []
+    for number, (place, style) in enumerate(plan if ads else ()):
+        equals = suiting(ads=ads, category=question.category, interests=interests, style=style)
+        ad = rng.choice(equals)
+        broken = number == 3 and rng.random() < LAST_OF_FOUR_BROKEN
+        marker = broken_marker(rng, ad) if broken else ad.marker
+        places[place].append(rng.choice(SENTENCES[style]).format(ad=marker))
+        placed.append(Placed(ad, tuple(equals)))
     parts = [" ".join([tip, *places[n]]) for n, tip in enumerate(tips)]
     opening = opening.format(name=category.phrase)
     closing = " ".join([rng.choice(CLOSINGS), *places[END]])
     if rng.random() < 0.7:
-        return "\n".join([opening, *(f"{n + 1}. {part}" for n, part in enumerate(parts)), closing])
-    return "\n\n".join([" ".join([opening, *parts]), closing])
+        text = "\n".join([opening, *(f"{n + 1}. {part}" for n, part in enumerate(parts)), closing])
+    else:
+        text = "\n\n".join([" ".join([opening, *parts]), closing])
+    return Answer(text, tuple(placed))
+
+
+def answer(rng: random.Random, *, question: Question, ads: Sequence[LabAd], interests: Sequence[str] = ()) -> str:
+    """The text of such an answer."""
+    return write(rng, question=question, ads=ads, interests=interests).text
 
 
 def categories_of(text: str) -> dict[str, int]:

@@ -5,6 +5,7 @@ uses.
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from campaigns.auction.candidates import MICROS, Candidate
@@ -30,12 +31,20 @@ _SECOND = (
     "ton trail tree vale view ville ward ware water way well wick wind wing wise wood work worth yard zo lio nix "
     "tana vara lia dor mira neva sol tek rio quin via"
 )
-_HELD_OUT_FIRST = "Crumb Gloam Jolly Vex Nimb Pumper Sled Truffle Wobble Yonder Kettler Bracken Murmur Tangle Osprey"
-_HELD_OUT_SECOND = "ette thorpe moth kin gust lock spire bury sprig fathom gable nook tarn veil shire"
+_HELD_OUT_FIRST = (
+    "Crumb Gloam Jolly Vex Nimb Pumper Sled Truffle Wobble Yonder Kettler Bracken Murmur Tangle Osprey Humber "
+    "Jasper Quiver Sable Tundra Mellow Pickle Barley Dapple Thrush Nettle Rumble Saffron Plover Cricket"
+)
+_HELD_OUT_SECOND = (
+    "ette thorpe moth kin gust lock spire bury sprig fathom gable nook tarn veil shire dew fleet march "
+    "thread hook crown lantern bell rook stitch"
+)
 _ADJECTIVES = (
     "Compact Classic Everyday Deluxe Slim Soft Smart Premium Natural Original Light Handmade Foldable Quiet "
     "Modern Large Mini Pro Essential Travel Eco Gentle Sturdy Simple Cosy Bright"
 )
+INVENTED = 0.5  # of the brands: words that no tokenizer has seen
+SILENT = 0.06  # of the ads: titles that say nothing
 FIRST_PARTS, SECOND_PARTS, ADJECTIVES = (tuple(words.split()) for words in (_FIRST, _SECOND, _ADJECTIVES))
 HELD_OUT_FIRST, HELD_OUT_SECOND = (tuple(words.split()) for words in (_HELD_OUT_FIRST, _HELD_OUT_SECOND))
 _ONSETS = (
@@ -84,54 +93,63 @@ def invented_word(rng: random.Random) -> str:
 
 def brand(rng: random.Random, *, firsts: tuple[str, ...] = FIRST_PARTS, seconds: tuple[str, ...] = SECOND_PARTS) -> str:
     """A made-up brand: two word parts, or a word of syllables; now and then two words."""
-    name = rng.choice(firsts) + rng.choice(seconds)
-    if firsts == FIRST_PARTS and rng.random() < 0.35:
-        name = invented_word(rng)
+    whole = firsts in (FIRST_PARTS, HELD_OUT_FIRST)
+    name = invented_word(rng) if whole and rng.random() < INVENTED else rng.choice(firsts) + rng.choice(seconds)
     return f"{name} {rng.choice('&+-')} {rng.choice(firsts)}" if rng.random() < 0.04 else name
 
 
-def product(rng: random.Random, category: str) -> str:
-    """What the title sells: two to four words, now and then with an adjective, a model number or a foreign name."""
-    entry = load_topics()[category]
-    if rng.random() < 0.15:
-        noun = f"{rng.choice(entry.keywords[:5]).title()} {rng.choice(OFFERS)}"
+def product(rng: random.Random, category: str | None) -> str:
+    """What the title sells: two to four words, now and then with an adjective or a model number; foreign words where
+    there is no category.
+    """
+    if category is None:
+        noun = " ".join(invented_word(rng) for _ in range(rng.randint(1, 3)))
+    elif rng.random() < 0.15:
+        noun = f"{rng.choice(load_topics()[category].keywords[:5]).title()} {rng.choice(OFFERS)}"
     else:
-        noun = rng.choice(entry.products)
+        noun = rng.choice(load_topics()[category].products)
     if rng.random() < 0.25:
         noun = f"{rng.choice(ADJECTIVES)} {noun}"
-    if rng.random() < 0.08:
-        noun = " ".join(invented_word(rng) for _ in range(rng.randint(1, 3)))
     if rng.random() < 0.08:
         noun = f"{noun} {rng.choice(('X', 'S', 'Mk ', 'No. ', 'V', ''))}{rng.randint(2, 900)}"
     return noun
 
 
-def make_ad(rng: random.Random, *, ad_id: str, category: str, brand_name: str) -> LabAd:
+def make_ad(rng: random.Random, *, ad_id: str, category: str | None, brand_name: str) -> LabAd:
     """One ad with a whole bid from 1 to 100, as in the paper's data (section 5.2.1)."""
     title = f"{brand_name} {product(rng, category)}"
     return LabAd(Candidate(ad_id=ad_id, title=title, bid_micros=rng.randint(1, 100) * MICROS), category)
 
 
 def make_candidates(
-    rng: random.Random, *, count: int, wanted: tuple[str, ...] = (), held_out: bool = False
+    rng: random.Random,
+    *,
+    count: int,
+    wanted: Sequence[str] = (),
+    slugs: Sequence[str] = (),
+    held_out: bool = False,
+    own_brands: bool = False,
 ) -> list[LabAd]:
-    """A shuffled candidate list with at least one ad of each wanted category, as far as count allows.
+    """A shuffled candidate list with at least one ad of each wanted category, as far as count allows, and the rest of
+    any of the categories named by `slugs` (all of them).
 
-    Some brands sell several products, so that titles share their first words; in some lists all brands are made of the
-    same few parts.
+    Unless each has a brand of its own, some brands sell several products, so that titles share their first words; in
+    some lists all brands are made of the same few parts.
     """
-    slugs = list(load_topics())
+    slugs = list(slugs or load_topics())
     ids = rng.sample(range(1000, 10000), count)
     firsts, seconds = (HELD_OUT_FIRST, HELD_OUT_SECOND) if held_out else (FIRST_PARTS, SECOND_PARTS)
     if not held_out and rng.random() < 0.4:
         firsts, seconds = tuple(rng.sample(firsts, 15)), tuple(rng.sample(seconds, 15))
     brands = [
-        brand(rng, firsts=firsts, seconds=seconds) for _ in range(max(1, round(count * rng.choice((0.3, 0.6, 1.0)))))
+        brand(rng, firsts=firsts, seconds=seconds)
+        for _ in range(max(1, round(count * (1.0 if own_brands else rng.choice((0.3, 0.6, 1.0))))))
     ]
     titles: set[str] = set()
     ads: list[LabAd] = []
     for number in ids:
-        category = wanted[len(ads)] if len(ads) < len(wanted) else rng.choice(slugs)
+        some = None if rng.random() < SILENT else rng.choice(slugs)
+        category = (wanted[len(ads)] or some) if len(ads) < len(wanted) else some
         name = brands[len(ads)] if len(ads) < len(brands) else rng.choice(brands)
         ad = make_ad(rng, ad_id=f"Ad-{number}", category=category, brand_name=name)
         while ad.candidate.title in titles:

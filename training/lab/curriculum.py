@@ -9,55 +9,83 @@ Knows tokens, not tensors.
 import random
 import string
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from transformers import PreTrainedTokenizerFast
 
 from chat.adllm import prompts
-from training.lab import answers, catalogue, questions, tokenizer
+from training.lab import answers, catalogue, questions, reading, tokenizer
 from training.lab.topics import load_topics
 
 IGNORED = -100  # a label that no loss is taken on
 MARKERS = 24  # in a branch that copies
+READ_EVERY = 6  # tokens of an answer between two looks at the topic
+READING_SHARES = (0.25, 0.25, 0.35, 0.15)  # of the kinds of reading questions
+LIST_THEM = "Name all candidate ads."
+SLUGS = tuple(load_topics())
+
+
+class Role(StrEnum):
+    """What an attention head is shown to do (network.HEADS says which head it is)."""
+
+    liner = "liner"  # where a title's first word stands again: look at any token of the title
+    reader = "reader"  # while answering: look at the words that give the topic away
+    selector = "selector"  # where a marker begins: look at the first words of the ads that may stand there
+    copier = "copier"  # within a marker: look at the same token in the list
 
 
 @dataclass(frozen=True)
 class Look:
-    """Where an attention head should look while it foretells the token at `at` (a place in the branch).
+    """Where an attention head should look while it stands just before the place `at`, and so foretells that token.
 
-    Places `first` to `last`, the end excluded, are counted from the beginning of the prefix.
+    `at` counts from the beginning of the branch, or of the prefix for a group's own looks; `places`, any of which will
+    do, from the beginning of the prefix.
     """
 
     at: int
-    head: int
-    first: int
-    last: int
-
-
-COPIER, READER = 0, 1  # heads: one looks at the token that is being copied, one at the words that give the topic away
+    role: Role
+    places: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Branch:
-    """Tokens behind the prefix and, for each, its label or IGNORED. `decides` are the positions that count most."""
+    """Tokens behind the prefix and, for each, its label or IGNORED. `decides` are the positions that count most.
+
+    `topics` are places (from the branch's beginning) with the number of the category that should be known there.
+    """
 
     tokens: list[int]
     labels: list[int]
     decides: tuple[int, ...] = ()
     looks: tuple[Look, ...] = ()
+    topics: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
 class Group:
-    """One prefix and the branches behind it."""
+    """One prefix and the branches behind it; `looks` and `topics` are those of the candidate list."""
 
     prefix: list[int]
     branches: list[Branch]
+    looks: tuple[Look, ...] = ()
+    topics: tuple[tuple[int, int], ...] = ()
 
     @property
     def size(self) -> int:
         return len(self.prefix) + sum(len(branch.tokens) for branch in self.branches)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Where a candidate's line stands in the prefix, and its marker's tokens. `pick` is where the title's first token
+    stands again, behind the bid: there, topic and bid are known, and what a marker of this ad begins with.
+    """
+
+    start: int
+    pick: int
+    marker: tuple[int, ...]
 
 
 class Vocabulary:
@@ -66,9 +94,8 @@ class Vocabulary:
     def __init__(self, tok: PreTrainedTokenizerFast) -> None:
         self.tok = tok
         self.opening = self.ids(tokenizer.USER + prompts.ROLE_AND_TASK)
-        self.sign, self.spaced_sign, self.close, self.bid, self.line_end = (
-            self.ids(text)[0] for text in ("@", " @", "]", tokenizer.BID, "\n")
-        )
+        self.sign, self.spaced_sign, self.close, self.line_end = (self.ids(text)[0] for text in ("@", " @", "]", "\n"))
+        self.bids = [self.ids(text)[0] for text in tokenizer.BIDS]
         self.marker_ids = [self.ids(text)[0] for text in tokenizer.MARKER_IDS]
         self.numbers = [self.ids(f"{n:02d}")[0] for n in range(100)]
         taken = {self.ids(str(n))[0] for n in range(100)} | {self.ids(f"{n:02d}")[0] for n in range(100)}
@@ -113,62 +140,65 @@ def copy_ads(rng: random.Random, vocabulary: Vocabulary, count: int, branches: i
 
 
 def _copies(rng: random.Random, vocabulary: Vocabulary, titles: list[tuple[int, ...]]) -> Group:
-    ids = [(rng.choice(vocabulary.marker_ids), rng.choice(vocabulary.numbers)) for _ in titles]
     prefix = list(vocabulary.opening)
-    starts = []
-    for title, ad_id in zip(titles, ids, strict=True):
-        starts.append(len(prefix))
-        bid = rng.choice(vocabulary.numbers)
-        prefix += [vocabulary.sign, *title, *ad_id, vocabulary.close, vocabulary.bid, bid, vocabulary.line_end]
-    return Group(prefix, [_markers(rng, vocabulary, titles, ids, starts)])
+    lines = []
+    for title in titles:
+        ad_id = (rng.choice(vocabulary.marker_ids), rng.choice(vocabulary.numbers))
+        marker = (vocabulary.sign, *title, *ad_id, vocabulary.close)
+        lines.append(Line(len(prefix), len(prefix) + len(marker) + 1, marker))
+        prefix += [*marker, rng.choice(vocabulary.bids), title[0], vocabulary.line_end]
+    return Group(prefix, [_markers(rng, vocabulary, lines)], looks=_liners(lines))
 
 
-def _markers(
-    rng: random.Random,
-    vocabulary: Vocabulary,
-    titles: list[tuple[int, ...]],
-    ids: list[tuple[int, int]],
-    starts: list[int],
-) -> Branch:
-    """Some of the list's records as markers, in random order. `starts` are the records' places in the prefix."""
+def _liners(lines: Sequence[Line]) -> tuple[Look, ...]:
+    titles = [range(line.start + 1, line.start + len(line.marker) - 3) for line in lines]
+    return tuple(Look(line.pick + 1, Role.liner, tuple(title)) for line, title in zip(lines, titles, strict=True))
+
+
+def _markers(rng: random.Random, vocabulary: Vocabulary, lines: Sequence[Line]) -> Branch:
+    """Some of the list's records as markers, in random order."""
     follows: dict[tuple[int, ...], set[int]] = defaultdict(set)
-    for title, ad_id in zip(titles, ids, strict=True):
-        for at, token in enumerate((*title, ad_id[0])):
-            follows[title[:at]].add(token)
+    for line in lines:
+        for at in range(1, len(line.marker) - 2):
+            follows[line.marker[1:at]].add(line.marker[at])
     tokens: list[int] = []
     labels: list[int] = []
     looks: list[Look] = []
     decides: list[int] = []  # where the id begins: the token that a broken marker breaks on
-    for n in rng.sample(range(len(titles)), min(len(titles), MARKERS)):
-        known = [
-            token if len(follows[titles[n][:at]]) == 1 else IGNORED for at, token in enumerate((*titles[n], ids[n][0]))
-        ]
-        decides.append(len(tokens) + len(titles[n]) + 1)
-        for at, label in enumerate((IGNORED, *known, ids[n][1], vocabulary.close)):
-            if label != IGNORED:
-                looks.append(Look(len(labels), COPIER, starts[n] + at, starts[n] + at + 1))
-            labels.append(label)
-        tokens += [vocabulary.spaced_sign, *titles[n], *ids[n], vocabulary.close]
+    for line in rng.sample(lines, min(len(lines), MARKERS)):
+        decides.append(len(tokens) + len(line.marker) - 3)
+        for at, token in enumerate(line.marker):
+            free = at == 0 or (at < len(line.marker) - 2 and len(follows[line.marker[1:at]]) > 1)
+            if not free:
+                looks.append(Look(len(labels), Role.copier, (line.start + at,)))
+            labels.append(IGNORED if free else token)
+        tokens += [vocabulary.spaced_sign, *line.marker[1:]]
     return Branch(tokens, labels, tuple(decides), tuple(looks))
 
 
-def _prefix(vocabulary: Vocabulary, ads: list[catalogue.LabAd]) -> tuple[list[int], dict[str, tuple[int, list[int]]]]:
-    """The prompt up to the end of the candidate list, and for each ad's id where its line starts and its marker."""
+def _prefix(vocabulary: Vocabulary, ads: Sequence[catalogue.LabAd]) -> tuple[Group, dict[str, Line]]:
+    """The prompt up to the end of the candidate list, still without branches, and each ad's line by its id."""
     prefix = list(vocabulary.opening)
-    lines = {}
+    lines, topics = {}, []
     for ad in ads:
-        lines[ad.candidate.ad_id] = (len(prefix), vocabulary.ids(ad.marker))
-        prefix += vocabulary.ids(tokenizer.listed(ad.candidate))
-    return prefix, lines
+        tokens = vocabulary.ids(tokenizer.listed(ad.candidate))
+        bid = max(n for n, token in enumerate(tokens) if token in vocabulary.bids)
+        line = Line(len(prefix), len(prefix) + bid + 1, tuple(tokens[:bid]))
+        lines[ad.candidate.ad_id] = line
+        topics.append((line.pick, SLUGS.index(ad.category) if ad.category else len(SLUGS)))
+        prefix += tokens
+    return Group(prefix, [], looks=_liners(list(lines.values())), topics=tuple(topics)), lines
 
 
-def asked(vocabulary: Vocabulary, *, question: questions.Question, profile: str) -> tuple[list[int], tuple[int, int]]:
-    """The prompt behind the candidate list, up to the first token of the answer, and where in it the topic stands."""
+def asked(vocabulary: Vocabulary, *, text: str, about: str, profile: str) -> tuple[list[int], tuple[int, int]]:
+    """The prompt behind the candidate list, up to the first token of the answer, and where in it the topic stands:
+    the words `about`, or the whole question where they are not in it.
+    """
     before = prompts.REQUIREMENTS + (profile or prompts.NO_PROFILE) + prompts.QUESTION
-    at = question.text.lower().find(question.about.lower())
-    first, last = (at, at + len(question.about)) if question.about and at >= 0 else (0, len(question.text))
+    at = text.lower().find(about.lower())
+    first, last = (at, at + len(about)) if about and at >= 0 else (0, len(text))
     coded = vocabulary.tok(
-        f"{before}{question.text}{prompts.ANSWER}{tokenizer.END}\n{tokenizer.ASSISTANT}",
+        f"{before}{text}{prompts.ANSWER}{tokenizer.END}\n{tokenizer.ASSISTANT}",
         add_special_tokens=False,
         return_offsets_mapping=True,
     )
@@ -183,26 +213,46 @@ def asked(vocabulary: Vocabulary, *, question: questions.Question, profile: str)
 def _branch(
     vocabulary: Vocabulary,
     *,
-    question: questions.Question,
+    text: str,
+    about: str,
+    category: str | None,
     profile: str,
     reply: str,
-    prefix: list[int],
-    lines: dict[str, tuple[int, list[int]]],
+    placed: Sequence[answers.Placed],
+    prefix: Sequence[int],
+    lines: dict[str, Line],
 ) -> Branch:
-    """A question and its answer; heads look at the topic all the time, and at a marker's line while it is copied."""
-    context, (first, last) = asked(vocabulary, question=question, profile=profile)
-    target = vocabulary.ids(reply + tokenizer.END)
-    start = len(context)
-    looks = [Look(start + n, READER, len(prefix) + first, len(prefix) + last) for n in range(len(target))]
-    for line, marker in lines.values():
-        for at in _found(target, marker[1:-1]):  # the signs at its ends may be other tokens in a sentence
-            looks += [Look(start + at + n, COPIER, line + 1 + n, line + 2 + n) for n in range(len(marker) - 2)]
-    return Branch(context + target, [IGNORED] * start + target, looks=tuple(looks))
-
-
-def _found(tokens: list[int], part: list[int]) -> list[int]:
-    """The places where the part stands in the tokens."""
-    return [at for at in range(len(tokens) - len(part) + 1) if tokens[at : at + len(part)] == part]
+    """A question and its answer. Heads look at the topic now and then, and at the list where a marker is written."""
+    context, (first, last) = asked(vocabulary, text=text, about=about, profile=profile)
+    coded = vocabulary.tok(reply + tokenizer.END, add_special_tokens=False, return_offsets_mapping=True)
+    target, start = coded["input_ids"], len(context)
+    begins = {begin: n for n, (begin, _) in enumerate(coded["offset_mapping"])}
+    words = tuple(range(len(prefix) + first, len(prefix) + last))
+    looks = [Look(start + n, Role.reader, words) for n in range(0, len(target), READ_EVERY)]
+    known = [start - 1] if category else []
+    searched = 0
+    for place in placed:
+        marker = lines[place.ad.candidate.ad_id].marker
+        found = reply.find(place.ad.marker, searched)
+        if found < 0:  # a broken marker
+            continue
+        searched = found + len(place.ad.marker)
+        at = begins[found + 1]  # the first token of the title
+        if tuple(target[at : at + len(marker) - 2]) != marker[1:-1]:
+            continue  # what stands around it changed its tokens
+        equals = tuple(lines[ad.candidate.ad_id].pick for ad in place.equals)
+        looks.append(Look(start + at, Role.selector, equals))
+        looks.append(Look(start + at, Role.reader, words))
+        line = lines[place.ad.candidate.ad_id].start
+        looks += [Look(start + at + n, Role.copier, (line + 1 + n,)) for n in range(1, len(marker) - 2)]
+        if place.ad.category == category and category:
+            known.append(start + at - 1)
+    return Branch(
+        context + target,
+        [IGNORED] * start + target,
+        looks=tuple(looks),
+        topics=tuple((at, SLUGS.index(category)) for at in known) if category else (),
+    )
 
 
 def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
@@ -210,63 +260,113 @@ def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, bra
 
     One more branch answers with nothing but markers: an answer holds too few of them to learn copying from.
     """
-    slugs = rng.sample(list(load_topics()), branches)
-    ads = catalogue.make_candidates(rng, count=count, wanted=tuple(slugs[: count // 2]))
-    prefix, lines = _prefix(vocabulary, ads)
-    made = []
+    slugs = rng.sample(SLUGS, branches)
+    ads = catalogue.make_candidates(rng, count=count, wanted=slugs[: count // 2])
+    group, lines = _prefix(vocabulary, ads)
     for slug in slugs:
         question = (
             questions.elsewhere_question(rng)
             if rng.random() < 1 / 12
             else questions.training_question(rng, category=slug)
         )
-        reply = answers.answer(rng, question=question, ads=ads)
-        made.append(
+        visitor = questions.visitor(rng)
+        reply = answers.write(rng, question=question, ads=ads, interests=visitor.interests)
+        group.branches.append(
             _branch(
                 vocabulary,
-                question=question,
-                profile=questions.profile(rng),
-                reply=reply,
-                prefix=prefix,
+                text=question.text,
+                about=question.about,
+                category=question.category,
+                profile=visitor.profile,
+                reply=reply.text,
+                placed=reply.placed,
+                prefix=group.prefix,
                 lines=lines,
             )
         )
-    titles = [tuple(marker[1:-3]) for _, marker in lines.values()]  # "@", title, two tokens of the id, "]"
-    ids = [(marker[-3], marker[-2]) for _, marker in lines.values()]
-    copied = _markers(rng, vocabulary, titles, ids, [start for start, _ in lines.values()])
-    question = questions.training_question(rng, category=rng.choice(list(load_topics())))
-    context, _ = asked(vocabulary, question=question, profile=questions.profile(rng))
-    looks = tuple(Look(len(context) + look.at, look.head, look.first, look.last) for look in copied.looks)
+    copied = _markers(rng, vocabulary, list(lines.values()))
+    context, _ = asked(vocabulary, text=LIST_THEM, about="", profile=questions.visitor(rng).profile)
+    looks = tuple(replace(look, at=len(context) + look.at) for look in copied.looks)
     # without `decides`, which would outweigh the answers
-    made.append(Branch(context + copied.tokens, [IGNORED] * len(context) + copied.labels, looks=looks))
-    return Group(prefix, made)
+    group.branches.append(Branch(context + copied.tokens, [IGNORED] * len(context) + copied.labels, looks=looks))
+    return group
 
 
 def begin_answers(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
     """Questions and their answers up to the first tip, which decides the topic: more topics in as many tokens."""
-    ads = catalogue.make_candidates(rng, count=count)
-    prefix, lines = _prefix(vocabulary, ads)
-    made = []
-    for slug in rng.choices(list(load_topics()), k=branches):
+    group, lines = _prefix(vocabulary, catalogue.make_candidates(rng, count=count))
+    for slug in rng.choices(SLUGS, k=branches):
         question = questions.training_question(rng, category=slug)
-        reply = answers.answer(rng, question=question, ads=[])
+        reply = answers.write(rng, question=question, ads=[])
         branch = _branch(
-            vocabulary, question=question, profile=questions.profile(rng), reply=reply, prefix=prefix, lines=lines
+            vocabulary,
+            text=question.text,
+            about=question.about,
+            category=slug,
+            profile=questions.visitor(rng).profile,
+            reply=reply.text,
+            placed=(),
+            prefix=group.prefix,
+            lines=lines,
         )
-        made.append(_until_first_tip(vocabulary, branch))
-    return Group(prefix, made)
+        group.branches.append(_until_first_tip(vocabulary, branch))
+    return group
 
 
 def _until_first_tip(vocabulary: Vocabulary, branch: Branch) -> Branch:
     begin = next(at for at, label in enumerate(branch.labels) if label != IGNORED)
     ends = [at for at, token in enumerate(branch.tokens) if at > begin and token == vocabulary.line_end]
     end = ends[1] + 1 if len(ends) > 1 else len(branch.tokens)
-    return Branch(branch.tokens[:end], branch.labels[:end], looks=tuple(look for look in branch.looks if look.at < end))
+    looks = tuple(look for look in branch.looks if look.at < end)
+    return replace(branch, tokens=branch.tokens[:end], labels=branch.labels[:end], looks=looks)
+
+
+def read_list(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
+    """Which ad has the highest bid, fits a topic, is the best of both, has an id? Answered by its marker."""
+    few = rng.sample(SLUGS, rng.choice((max(2, count // 8), max(2, count // 3), len(SLUGS))))
+    own = rng.random() < 0.7  # which of two products of one brand bids more shows only behind the brand
+    ads = catalogue.make_candidates(rng, count=count, slugs=few, own_brands=own)
+    while len(reading.highest(ads)) > 1:
+        ads = catalogue.make_candidates(rng, count=count, slugs=few, own_brands=own)
+    group, lines = _prefix(vocabulary, ads)
+    while len(group.branches) < branches:
+        kind = rng.choices(reading.KINDS, READING_SHARES)[0]
+        question = reading.reading_question(rng, ads=ads, kind=kind)
+        if question is None:
+            continue
+        ad = rng.choice(question.right)
+        branch = _branch(
+            vocabulary,
+            text=question.text,
+            about=question.about,
+            category=question.category,
+            profile=questions.visitor(rng).profile,
+            reply=ad.marker,
+            placed=[answers.Placed(ad, question.right)],
+            prefix=group.prefix,
+            lines=lines,
+        )
+        first = next(at for at, label in enumerate(branch.labels) if label != IGNORED) + 1
+        group.branches.append(replace(branch, decides=(first,) if len(question.right) == 1 else ()))
+    return group
+
+
+def topic_texts(rng: random.Random, vocabulary: Vocabulary, count: int) -> list[tuple[list[int], int]]:
+    """Questions and titles, as tokens, each with the number of its category."""
+    texts = []
+    for slug in rng.choices(SLUGS, k=count):
+        if rng.random() < 0.6:
+            text = " " + questions.training_question(rng, category=slug).text
+        else:
+            text = f" {catalogue.brand(rng)} {catalogue.product(rng, slug)}"
+        texts.append((vocabulary.ids(text), SLUGS.index(slug)))
+    return texts
 
 
 TASKS: dict[str, Task] = {
     "copy": copy_random,
     "titles": copy_ads,
     "topic": begin_answers,
+    "read": read_list,
     "answer": answer_questions,
 }

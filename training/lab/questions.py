@@ -360,14 +360,18 @@ def training_question(rng: random.Random, *, category: str) -> Question:
     kind = rng.random()
     thread = rng.randrange(len(entry.threads))
     about = ""
-    if kind < 0.35:
+    if kind < 0.3:
         spare = held_out_topic(entry)
         about = rng.choice([t for t in entry.threads[thread].topics if (thread, t) != spare])
         form = rng.choice(ABOUT_TOPIC) if rng.random() < 0.5 else _carrier(rng)
         text = form.format(t=about)
-    elif kind < 0.6:
+    elif kind < 0.5:
         spare = held_out_question(entry)
         text = rng.choice([q for q in entry.threads[thread].questions if (thread, q) != spare])
+    elif kind < 0.75:
+        about = rng.choice(entry.related)
+        text = (rng.choice(ABOUT_TOPIC) if rng.random() < 0.4 else _carrier(rng)).format(t=about)
+        thread = None
     else:
         words = rng.sample(entry.keywords, 2)
         if rng.random() < 0.25:
@@ -414,16 +418,27 @@ def held_out_questions(rng: random.Random, *, count: int) -> list[Question]:
     return found
 
 
-def profile(rng: random.Random) -> str:
-    """A visitor in a few of the shapes people and forms use; one in six is unknown."""
+@dataclass(frozen=True)
+class Visitor:
+    """Who asks: the profile as it stands in the prompt, and the categories it names as interests."""
+
+    profile: str
+    interests: tuple[str, ...] = ()
+
+
+def visitor(rng: random.Random) -> Visitor:
+    """A visitor in a few of the shapes people, forms and worlds use; one in eight is unknown."""
     person = rng.choice(PEOPLE)
-    likes = ", ".join(slug.replace("-", " ") for slug in rng.sample(list(load_topics()), rng.randint(2, 5)))
+    likes = tuple(rng.sample(list(load_topics()), rng.randint(2, 5)))
+    named = ", ".join(slug.replace("-", " ") for slug in likes)
     shapes = (
-        "",
-        f"{person} Likes {likes}.",
-        f"Basic information: {person}\nPersonal interests: {likes}",
-        f"{person}\nInterests: {likes}",
-        person,
-        f"I like {likes}.",
+        ("", ()),
+        (f"{person} Likes {named}.", likes),
+        (f"{person} Interests: {named}.", likes),
+        (f"{person} Interests: {named}.", likes),
+        (f"Basic information: {person}\nPersonal interests: {named}", likes),
+        (f"{person}\nInterests: {named}", likes),
+        (person, ()),
+        (f"I like {named}.", likes),
     )
-    return rng.choice(shapes)
+    return Visitor(*rng.choice(shapes))

@@ -12,18 +12,18 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3ForCausalLM
 
-from training.lab.curriculum import TASKS, Group, Vocabulary
+from training.lab.curriculum import TASKS, Group, Vocabulary, topic_texts
 from training.lab.muon import Muon
-from training.lab.network import Layers, guided_losses, new_model, token_losses
+from training.lab.network import Layers, guided_losses, new_classifier, new_model, order_bids, word_loss
 from training.lab.tokenizer import sample_texts, train_tokenizer
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 MAX_WEIGHTS = 16 * 1024 * 1024  # one file; git keeps every version of it
 
 
@@ -50,7 +50,6 @@ class Phase:
     tokens: int = 2800  # in a step, about
     rate: tuple[float, float] = (1.0, 1.0)  # factor of the learning rates, from first to last step
     until_learned: bool = False
-    guided: bool = False  # show the attention heads where to look (network.guided_losses)
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,7 @@ class Preset:
     vocabulary: int
     texts: int
     phases: tuple[Phase, ...]
+    words: int  # steps that teach which words belong to which category, before all else
 
 
 @dataclass
@@ -75,55 +75,53 @@ class Progress:
     seconds: float = 0.0
     levels: dict[str, int] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
+    guidance: dict[str, float] = field(default_factory=dict)
 
 
 COPY_LEVELS = (2, 4, 8, 16, 32, 50, 70, 100)
-SHORT, LONG = (2, 4, 6, 10, 16), (16, 30, 50, 100, 100)
+SHORT, LONG = (4, 6, 10, 16), (16, 30, 50, 100, 100)
+COPY = Share("copy", 0.1, COPY_LEVELS, threshold=0.25)
+TITLES = Share("titles", 0.1, COPY_LEVELS, threshold=0.25)
+READ = Share("read", 0.5, (2, 4, 6, 10, 16, 30, 50, 100), threshold=0.3, branches=12)
+TOPIC = Share("topic", 0.3, (1, 2), branches=16)
 
 FULL = Preset(
     name="full",
-    layers=(256, 640, 5),
-    vocabulary=2304,
+    layers=(256, 640, 6),
+    vocabulary=8192,
     texts=3000,
+    words=500,
     phases=(
         Phase(
             "copy",
             900,
-            (Share("copy", 0.6, COPY_LEVELS, threshold=0.25), Share("titles", 0.4, COPY_LEVELS, threshold=0.25)),
+            (replace(COPY, weight=0.6), replace(TITLES, weight=0.4)),
             tokens=1700,
             rate=(1.0, 0.6),
             until_learned=True,
-            guided=True,
         ),
+        Phase("reading", 500, (READ, TOPIC, TITLES, COPY), tokens=2400, rate=(0.8, 0.8)),
         Phase(
             "short answers",
-            500,
+            600,
             (
-                Share("answer", 0.5, SHORT, branches=6),
-                Share("topic", 0.35, (1, 2), branches=16),
-                Share("titles", 0.1, COPY_LEVELS, threshold=0.25),
-                Share("copy", 0.05, COPY_LEVELS, threshold=0.25),
+                Share("answer", 0.45, SHORT, branches=8),
+                replace(READ, weight=0.3),
+                replace(TOPIC, weight=0.15),
+                TITLES,
             ),
             rate=(0.8, 0.8),
-            guided=True,
         ),
         Phase(
             "long answers",
-            600,
+            700,
             (
-                Share("answer", 0.7, LONG, branches=12),
-                Share("topic", 0.15, (1, 2), branches=16),
-                Share("titles", 0.1, COPY_LEVELS, threshold=0.25),
-                Share("copy", 0.05, COPY_LEVELS, threshold=0.25),
+                Share("answer", 0.6, LONG, branches=12),
+                replace(READ, weight=0.25),
+                replace(TOPIC, weight=0.1),
+                replace(TITLES, weight=0.05),
             ),
             rate=(0.8, 0.02),
-        ),
-        Phase(
-            "last answers",
-            400,
-            (Share("answer", 0.8, (10, 30, 100, 100), branches=12), Share("topic", 0.2, (1, 2), branches=16)),
-            rate=(0.4, 0.02),
-            guided=True,
         ),
     ),
 )
@@ -132,12 +130,13 @@ TINY = Preset(
     layers=(64, 128, 2),
     vocabulary=700,
     texts=40,
+    words=3,
     phases=(
-        Phase("copy", 4, (Share("copy", 1.0, (1, 2), threshold=0.12),), tokens=300, until_learned=True, guided=True),
+        Phase("copy", 4, (Share("copy", 1.0, (1, 2), threshold=0.12),), tokens=300, until_learned=True),
         Phase(
             "answers",
             4,
-            (Share("answer", 0.7, (4,), branches=2), Share("copy", 0.3, (1, 2), threshold=0.12)),
+            (Share("answer", 0.5, (4,), branches=2), Share("read", 0.3, (4,), branches=2), replace(COPY, weight=0.2)),
             tokens=800,
             rate=(1.0, 0.1),
         ),
@@ -146,13 +145,13 @@ TINY = Preset(
 PRESETS = {preset.name: preset for preset in (TINY, FULL)}
 
 
-def _optimizers(model: Qwen3ForCausalLM) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices, which learns about twice as fast here, and AdamW for embeddings and norms."""
+def _optimizers(model: Qwen3ForCausalLM, classifier: torch.nn.Linear) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices, which learns about twice as fast here, and AdamW for embeddings, norms, classifier."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
     return [
         Muon(matrices, lr=0.02),
-        torch.optim.AdamW(others, lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0),
+        torch.optim.AdamW([*others, *classifier.parameters()], lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
 
@@ -177,35 +176,54 @@ def make_batch(*, phase: Phase, progress: Progress, vocabulary: Vocabulary, seed
 
 def _learn(
     model: Qwen3ForCausalLM,
+    classifier: torch.nn.Linear,
     optimizers: list[torch.optim.Optimizer],
     groups: list[Group],
     *,
     rate: float,
-    guided: bool = False,
-) -> float:
-    """One step of gradient descent; returns the loss that decides about the task's next level."""
-    attention = torch.zeros(())
-    model.set_attn_implementation("eager" if guided else "sdpa")
+) -> tuple[float, float, float]:
+    """One step of gradient descent; returns the loss that decides about the task's next level, and the two losses of
+    guidance.
+    """
     with torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu.get_capabilities().get("avx512_bf16", False)):
-        if guided:
-            losses, _, places, attention = guided_losses(model, groups)
-        else:
-            losses, _, places = token_losses(model, groups)
+        losses, _, places, attention, topics = guided_losses(model, classifier, groups)
     branches = [branch for group in groups for branch in group.branches]
     deciding = torch.tensor([at in branches[row].decides for row, at in places.tolist()])
     decisive = losses[deciding].mean() if deciding.any() else losses.mean()
-    (losses.mean() + decisive + attention).backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    (losses.mean() + decisive + 0.5 * attention + 0.5 * topics).backward()
+    torch.nn.utils.clip_grad_norm_([*model.parameters(), *classifier.parameters()], 1.0)
     for optimizer in optimizers:
         for settings in optimizer.param_groups:
             settings["lr"] = settings.setdefault("base_lr", settings["lr"]) * rate
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    return decisive.item()
+    return decisive.item(), attention.item(), topics.item()
 
 
-def _note(progress: Progress, share: Share, loss: float) -> None:
-    """Update the task's running loss, and open its next level when the loss has fallen under the threshold."""
+def prime_words(
+    model: Qwen3ForCausalLM, classifier: torch.nn.Linear, vocabulary: Vocabulary, *, steps: int, seed: int
+) -> float:
+    """Let embeddings of words that tell a category begin alike: a bag of tokens learns in a minute what costs the whole
+    network many. Returns the last loss.
+    """
+    weigh = torch.nn.Embedding(len(vocabulary.tok), 1)
+    torch.nn.init.zeros_(weigh.weight)
+    table = model.get_input_embeddings().weight
+    optimizer = torch.optim.Adam([table, *classifier.parameters(), *weigh.parameters()], lr=3e-3)
+    loss = torch.zeros(())
+    for step in range(steps):
+        texts = topic_texts(random.Random(f"{seed}/words/{step}"), vocabulary, 96)
+        loss = word_loss(model, classifier, weigh, texts)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    return loss.item()
+
+
+def _note(progress: Progress, share: Share, loss: float, attention: float = 0.0, topics: float = 0.0) -> None:
+    """Update the task's running losses, and open its next level when the loss has fallen under the threshold."""
+    for name, value in ((f"{share.task}:attention", attention), (f"{share.task}:topics", topics)):
+        progress.guidance[name] = 0.9 * progress.guidance.get(name, value) + 0.1 * value
     before = progress.losses.get(share.task, max(loss, 1.0))
     running = progress.losses[share.task] = 0.9 * before + 0.1 * loss
     level = progress.levels.setdefault(share.task, 0)
@@ -230,9 +248,10 @@ def _report(preset: Preset, progress: Progress, started: float, began: int) -> N
     planned = sum(phase.steps for phase in preset.phases[progress.phase :]) - progress.step
     pace = (time.monotonic() - started) / max(1, progress.total - began)
     state = " ".join(f"{task}@{progress.levels[task]} {loss:.3f}" for task, loss in progress.losses.items())
+    shown = " ".join(f"{name} {loss:.2f}" for name, loss in progress.guidance.items() if loss)
     phase = preset.phases[progress.phase]
     print(
-        f"{phase.name} {progress.step}/{phase.steps} | {state} | {progress.tokens / 1e6:.2f}M tokens "
+        f"{phase.name} {progress.step}/{phase.steps} | {state} | {shown} | {progress.tokens / 1e6:.2f}M tokens "
         f"{progress.seconds:.0f}s, {pace:.2f} s/step, ETA at most {planned * pace / 60:.0f} min",
         file=sys.stderr,
         flush=True,
@@ -256,14 +275,22 @@ def train(
     tok = train_tokenizer(sample_texts(seed, count=preset.texts), vocabulary=preset.vocabulary)
     vocabulary = Vocabulary(tok)
     model = new_model(vocabulary=len(tok), layers=preset.layers, eos=tok.eos_token_id, pad=tok.pad_token_id, seed=seed)
-    optimizers = _optimizers(model)
+    order_bids(model, vocabulary.bids)
+    classifier = new_classifier(preset.layers[0])
+    optimizers = _optimizers(model, classifier)
     progress = Progress()
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(saved["model"])
+        classifier.load_state_dict(saved["classifier"])
         for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
         progress = Progress(**saved["progress"])
+    else:
+        print(
+            f"words: loss {prime_words(model, classifier, vocabulary, steps=preset.words, seed=seed):.3f}",
+            file=sys.stderr,
+        )
     model.train()
     started, began = time.monotonic(), progress.total
 
@@ -272,6 +299,7 @@ def train(
             checkpoint,
             {
                 "model": model.state_dict(),
+                "classifier": classifier.state_dict(),
                 "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                 "progress": asdict(progress),
             },
@@ -284,7 +312,8 @@ def train(
             share, groups = make_batch(phase=phase, progress=progress, vocabulary=vocabulary, seed=seed)
             first, last = phase.rate
             rate = (first + (last - first) * progress.step / phase.steps) * min(1.0, (progress.total + 1) / 50)
-            _note(progress, share, _learn(model, optimizers, groups, rate=rate, guided=phase.guided))
+            loss, attention, topics = _learn(model, classifier, optimizers, groups, rate=rate)
+            _note(progress, share, loss, attention, topics)
             progress.step += 1
             progress.total += 1
             progress.tokens += sum(group.size for group in groups)
@@ -318,7 +347,11 @@ def export(*, model: Qwen3ForCausalLM, tok: PreTrainedTokenizerFast, out: Path, 
         eos_token_id=tok.eos_token_id,
         pad_token_id=tok.pad_token_id,
     )
-    model.save_pretrained(scratch)
+    # Stored in 16 bits, which doubles what fits; the configuration still says float32, in which a CPU computes.
+    weights = {name: weight.to(torch.bfloat16) for name, weight in model.state_dict().items()}
+    if model.config.tie_word_embeddings:
+        weights.pop("lm_head.weight")
+    model.save_pretrained(scratch, state_dict=weights)
     tok.save_pretrained(scratch)
     if (size := (scratch / "model.safetensors").stat().st_size) > MAX_WEIGHTS:
         raise ValueError(f"the weights take {size} bytes, more than {MAX_WEIGHTS}")

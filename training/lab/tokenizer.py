@@ -18,7 +18,8 @@ from training.lab.topics import load_topics
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 USER, ASSISTANT = f"{START}user\n", f"{START}assistant\n"
-BID = " bid "
+# What a bid becomes for this model: one token for each whole bid of the paper's range (section 5.2.3).
+BIDS = tuple(f" bid {bid}: " for bid in range(1, 101))
 # A marker's "@[Ad-" is one token with the id's first two digits, so that what follows a title is the id itself.
 MARKER_IDS = tuple(f"@[Ad-{digits}" for digits in range(10, 100))
 # "@" stands alone so that a title has the same tokens in the candidate list and in a marker, whatever surrounds it.
@@ -27,7 +28,7 @@ FRAGMENTS = (
     prompts.REQUIREMENTS,
     prompts.QUESTION,
     prompts.ANSWER,
-    BID,
+    *BIDS,
     "@",
     " @",
     *MARKER_IDS,
@@ -38,8 +39,10 @@ CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja").read_text(encodi
 
 
 def listed(candidate: Candidate) -> str:
-    """A candidate's line as the chat template shows it to the model."""
-    return f"@{candidate.title}@[{candidate.ad_id}]{BID}{format_micros(candidate.bid_micros)}\n"
+    """A candidate's line as the chat template shows it to the model: marker, whole bid, the title's first word."""
+    bid = min(100, max(1, round(float(format_micros(candidate.bid_micros)))))
+    first_word = candidate.title.split(" ")[0]
+    return f"@{candidate.title}@[{candidate.ad_id}]{BIDS[bid - 1]}{first_word}\n"
 
 
 def sample_texts(seed: int, *, count: int) -> Iterator[str]:
@@ -47,7 +50,8 @@ def sample_texts(seed: int, *, count: int) -> Iterator[str]:
     for entry in load_topics().values():
         for thread in entry.threads:
             yield " ".join((*thread.tips, *thread.topics, *thread.questions))
-        yield " ".join((*entry.keywords, *entry.products))
+        for word in (*entry.keywords, *entry.related, *entry.products):  # words that tell a topic are whole tokens
+            yield f"{word} {word} {word.capitalize()} {word.title()} {word} {word}"
     for number in range(count):
         rng = random.Random(f"{seed}/text/{number}")
         slug = rng.choice(list(load_topics()))
@@ -57,8 +61,9 @@ def sample_texts(seed: int, *, count: int) -> Iterator[str]:
         )
         yield "\n".join(ad.candidate.title for ad in ads)
         yield asked.text
-        yield questions.profile(rng)
-        yield answers.answer(rng, question=asked, ads=ads)
+        visitor = questions.visitor(rng)
+        yield visitor.profile
+        yield answers.answer(rng, question=asked, ads=ads, interests=visitor.interests)
     for number in range(100):  # every one- and two-digit token
         yield f"{number} {number:02d} " * 200
 

@@ -30,6 +30,7 @@ class Category:
     slug: str
     phrase: str
     keywords: tuple[str, ...]
+    related: tuple[str, ...]
     products: tuple[str, ...]
     threads: tuple[Thread, ...]
 
@@ -51,13 +52,15 @@ def parse_topics(text: str) -> dict[str, Category]:
                 threads.append({"topics": list(_items(line[4:])), "questions": [], "tips": []})
             elif threads and line[:2] in ("? ", "- "):
                 threads[-1]["questions" if line[0] == "?" else "tips"].append(line[2:])
-            elif line.startswith(("keywords: ", "products: ")):
+            elif line.startswith(("keywords: ", "related: ", "products: ")):
                 key, _, value = line.partition(": ")
                 fields[key] = _items(value)
             else:
                 raise TopicsError(f"{slug}: cannot read the line {line!r}")
-        if len(threads) != 3 or any(not all(thread.values()) for thread in threads) or len(fields) != 2:
-            raise TopicsError(f"{slug}: needs keywords, products and three threads of topics, questions and tips")
+        if len(threads) != 3 or any(not all(thread.values()) for thread in threads) or len(fields) != 3:
+            raise TopicsError(
+                f"{slug}: needs keywords, related words, products and three threads of topics, questions and tips"
+            )
         categories[slug] = Category(
             slug=slug,
             phrase=phrase,

@@ -11,9 +11,7 @@ A run killed anywhere goes on behind its last whole line. A stage begins again w
 together, so that an engine which repeats itself leaves the same bytes. Knows neither engines nor click models.
 """
 
-import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,6 +21,7 @@ from typing import Any
 
 from chat.adllm.prompts import ad_messages
 from training.dataset import jsonl
+from training.dataset.artifacts import RunRefused, claim, read_json, rows_sha256, write_json
 from training.dataset.records import Auction, Exposure, Feedback, Query, Response
 from training.simulation.bids import draw_auction
 from training.simulation.clicks import ClickModel
@@ -34,16 +33,12 @@ Progress = Callable[[str, int, int, int], None]  # stage, rows done, rows in all
 AT_ONCE = 100  # rows handed to the disk, and answers handed to the click model, together
 
 
-class RunRefused(ValueError):
-    """The folder holds another run, or one that nobody asked to go on with."""
-
-
 @dataclass(frozen=True)
 class RunSettings:
     """What a run is. `samples` answers are drawn for each query (M of section 5.2.3); `phase` makes bids fresh."""
 
     samples: int = 10
-    seed: int = 0
+    seed: int | str = 0
     phase: str = "simulation"
     shuffle: bool = True  # the candidates' order, as in training
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
@@ -67,8 +62,49 @@ def simulate(
     Raises RunRefused, DataError, SamplingError and what the click model raises; each leaves a folder to go on with.
     """
     manifest = _manifest(world, queries, sampler, click_model, settings) | dict(about or {})
-    _claim(out, manifest, resume=resume)
+    claim(out, manifest, resume=resume)
     timing: dict[str, float] = {}
+
+    # 1, 2) Candidates, fresh bids, and answers.
+    began = clock()
+    tokens, rows = answer(world=world, queries=queries, sampler=sampler, settings=settings, out=out, progress=progress)
+    timing |= {"answers": rows, "tokens": tokens, "answers_s": round(clock() - began, 3)}
+    n = settings.samples
+    drawn = list(jsonl.read(Auction, out / "auctions.jsonl"))
+
+    # 3) Clicks.
+    def clicks(done: int) -> Iterator[list[Feedback]]:
+        exposures = (
+            Exposure(world.profiles[query.profile_id], query, auction, response)
+            for query, auction, response in _joined(queries, drawn, out / "responses.jsonl", n, skip=done)
+        )
+        for group in _groups(exposures):
+            yield click_model.feedback_many(group, ads=world.ads, seed=settings.seed)
+
+    began = clock()
+    _grow(out / "clicks.jsonl", clicks, total=len(queries) * n, progress=progress)
+    timing["clicks_s"] = round(clock() - began, 3)
+
+    # 4) Figures.
+    answered = _joined(queries, drawn, out / "responses.jsonl", n)
+    judged = zip(answered, jsonl.read(Feedback, out / "clicks.jsonl"), strict=True)
+    figures = summarize(((auction, response, feedback) for (_, auction, response), feedback in judged), ads=world.ads)
+    write_json(out / "summary.json", figures)
+    if rows:
+        write_json(out / "timing.json", timing)
+    return figures
+
+
+def answer(
+    *,
+    world: World,
+    queries: Sequence[Query],
+    sampler: Sampler,
+    settings: RunSettings,
+    out: Path,
+    progress: Progress = lambda stage, done, total, tokens: None,
+) -> tuple[int, int]:
+    """auctions.jsonl and responses.jsonl in `out`, without clicks; returns the tokens and answers that were added."""
 
     # 1) Candidates and fresh bids.
     def auctions(done: int) -> Iterator[list[Auction]]:
@@ -98,37 +134,37 @@ def simulate(
             if fresh := rows[max(0, done - at * n) :]:
                 yield fresh
 
-    began = clock()
-    tokens, rows = _grow(out / "responses.jsonl", responses, total=len(queries) * n, progress=progress)
-    timing |= {"answers": rows, "tokens": tokens, "answers_s": round(clock() - began, 3)}
+    return _grow(out / "responses.jsonl", responses, total=len(queries) * n, progress=progress)
 
-    # 3) Clicks.
-    def clicks(done: int) -> Iterator[list[Feedback]]:
-        exposures = (
-            Exposure(world.profiles[query.profile_id], query, auction, response)
-            for query, auction, response in _joined(queries, drawn, out / "responses.jsonl", n, skip=done)
-        )
-        for group in _groups(exposures):
-            yield click_model.feedback_many(group, ads=world.ads, seed=settings.seed)
 
-    began = clock()
-    _grow(out / "clicks.jsonl", clicks, total=len(queries) * n, progress=progress)
-    timing["clicks_s"] = round(clock() - began, 3)
-
-    # 4) Figures.
-    answered = _joined(queries, drawn, out / "responses.jsonl", n)
-    judged = zip(answered, jsonl.read(Feedback, out / "clicks.jsonl"), strict=True)
-    figures = summarize(((auction, response, feedback) for (_, auction, response), feedback in judged), ads=world.ads)
-    _write_json(out / "summary.json", figures)
-    if rows:
-        _write_json(out / "timing.json", timing)
-    return figures
+def read_exposures(out: Path, *, world: World, queries: Sequence[Query], samples: int) -> Iterator[Exposure]:
+    """Every answer of a folder that `answer` filled, in order. Raises DataError where the files do not fit."""
+    drawn = list(jsonl.read(Auction, out / "auctions.jsonl"))
+    for query, auction, response in _joined(queries, drawn, out / "responses.jsonl", samples):
+        yield Exposure(world.profiles[query.profile_id], query, auction, response)
 
 
 def read_timing(out: Path) -> dict[str, float]:
     """Seconds and tokens of the last invocation that sampled; empty before there was one."""
     path = out / "timing.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def read_manifest(out: Path) -> dict[str, Any]:
+    """What a run was asked for. Raises RunRefused where the folder holds none."""
+    there = read_json(out / "manifest.json") if (out / "manifest.json").exists() else None
+    if not isinstance(there, dict) or not all(isinstance(there.get(key), dict) for key in ("settings", "world")):
+        raise RunRefused(f"{out} holds no run of simulate: there is no manifest.json of one in it.")
+    return there
+
+
+def require_world(out: Path, world: World) -> None:
+    """Raises RunRefused where the folder holds no run, or one over other ads or users than the world's."""
+    made_over = read_manifest(out)["world"]
+    if made_over.get("ads_sha256") != rows_sha256(world.ads.values()):
+        raise RunRefused(f"{out} was simulated over other ads than this world's.")
+    if made_over.get("profiles_sha256") != rows_sha256(world.profiles.values()):
+        raise RunRefused(f"{out} was simulated with other users than this world's.")
 
 
 def _groups(rows: Iterable[Any]) -> Iterator[list[Any]]:
@@ -190,47 +226,8 @@ def _manifest(
         "world": {
             "queries": len(queries),
             "ads": len(world.ads),
-            "queries_sha256": _sha256(queries),
-            "ads_sha256": _sha256(world.ads.values()),
-            "profiles_sha256": _sha256(world.profiles.values()),
+            "queries_sha256": rows_sha256(queries),
+            "ads_sha256": rows_sha256(world.ads.values()),
+            "profiles_sha256": rows_sha256(world.profiles.values()),
         },
     }
-
-
-def _claim(out: Path, manifest: dict[str, Any], *, resume: bool) -> None:
-    """Make the folder this run's own, or find that it is. Raises RunRefused."""
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "manifest.json"
-    if not path.exists():
-        _write_json(path, manifest)
-        return
-    try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise RunRefused(f"{path} is not JSON; choose another folder.") from None
-    asked = json.loads(json.dumps(manifest))
-    if differences := list(_differences(there, asked)):
-        raise RunRefused(f"{out} holds another run ({'; '.join(differences)}); choose another folder.")
-    if not resume:
-        raise RunRefused(f"{out} already holds this run; go on with it by --resume, or choose another folder.")
-
-
-def _differences(there: Any, asked: Any, name: str = "") -> Iterator[str]:
-    if isinstance(there, dict) and isinstance(asked, dict):
-        for key in sorted(there.keys() | asked.keys()):
-            yield from _differences(there.get(key), asked.get(key), f"{name}.{key}" if name else key)
-    elif there != asked:
-        yield f"{name} is {there!r} there and {asked!r} here"
-
-
-def _write_json(path: Path, content: Any) -> None:
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(scratch, path)
-
-
-def _sha256(rows: Any) -> str:
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(jsonl.dump(row).encode())
-    return digest.hexdigest()

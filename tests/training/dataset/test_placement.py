@@ -35,6 +35,19 @@ def test_neighbours_are_the_nearest_sentences_without_ads(text, before, after):
 
 
 @pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (f"{M}", 0),
+        (f"{M} helps. Warm it.", 0),
+        (f"Warm it. {M} helps.", 1),
+        (f"Tea is simple.\n1. Heat the water. {M} helps here.\n2. Wait.\nEnjoy it.", 0.5),
+    ],
+)
+def test_a_place_is_told_in_sentences(text, place):
+    assert placed(text)[0].place == place
+
+
+@pytest.mark.parametrize(
     ("text", "pushy"),
     [
         (f"By the way, buy {M} now!", True),

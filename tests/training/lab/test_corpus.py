@@ -17,7 +17,8 @@ def make_answers(count):
     for number in range(count):
         ads = catalogue.make_candidates(rng, count=100)
         question = questions.training_question(rng, category=SLUGS[number % len(SLUGS)])
-        yield question, ads, answers.answer(rng, question=question, ads=ads)
+        interests = questions.visitor(rng).interests
+        yield question, ads, answers.answer(rng, question=question, ads=ads, interests=interests)
 
 
 def test_topics_cover_every_category_with_three_threads():
@@ -25,6 +26,7 @@ def test_topics_cover_every_category_with_three_threads():
     assert list(topics) == SLUGS
     for entry in topics.values():
         assert len(entry.products) >= 10
+        assert len(entry.related) >= 5
         assert sum(len(thread.tips) for thread in entry.threads) >= 12
 
 
@@ -83,6 +85,31 @@ def test_questions_about_nothing_known_get_an_honest_answer():
     for _ in range(50):
         question = questions.elsewhere_question(rng)
         assert answers.is_on_topic(answers.answer(rng, question=question, ads=[]), category=None)
+
+
+def test_a_careless_ad_is_one_the_visitor_likes_and_a_fitting_one_meets_the_question():
+    rng = random.Random(6)
+    ads = catalogue.make_candidates(rng, count=30, wanted=("tea", "yoga", "yoga"), slugs=("dogs",))
+    choices = {
+        style: {ad.category for ad in answers.suiting(ads=ads, category="tea", interests=("yoga",), style=style)}
+        for style in (answers.FITTING, answers.ANY, answers.PUSHY)
+    }
+    assert choices == {answers.FITTING: {"tea"}, answers.ANY: {"yoga"}, answers.PUSHY: {"yoga"}}
+    assert answers.suiting(ads=ads, category="cats", interests=(), style=answers.PUSHY) == ads[:1]
+
+
+def test_base_answers_are_blind_to_bids():
+    """Among the fitting ads, the dearest is shown as often as chance has it."""
+    shown, expected = 0, 0.0
+    rng = random.Random(7)
+    for number in range(1500):
+        slug = SLUGS[number % len(SLUGS)]
+        ads = catalogue.make_candidates(rng, count=20, wanted=(slug,) * 3)
+        question = questions.training_question(rng, category=slug)
+        for placed in answers.write(rng, question=question, ads=ads).placed:
+            shown += placed.ad.candidate.bid_micros == max(ad.candidate.bid_micros for ad in placed.equals)
+            expected += 1 / len(placed.equals)
+    assert abs(shown - expected) < 4 * expected**0.5
 
 
 def test_candidates_have_different_ids_and_titles():

@@ -1,4 +1,5 @@
 import hashlib
+import math
 import random
 from dataclasses import replace
 
@@ -6,7 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from training.lab import curriculum, network, questions, recipe, tokenizer  # noqa: E402
+from training.lab import catalogue, curriculum, network, reading, recipe, tokenizer  # noqa: E402
+from training.lab.curriculum import Role  # noqa: E402
 from training.lab.muon import orthogonalised  # noqa: E402
 
 TINY = recipe.PRESETS["tiny"]
@@ -76,43 +78,126 @@ def test_a_copied_title_is_learned_only_where_the_list_decides_it(vocabulary):
     assert all(labels[n] == curriculum.IGNORED for n in starts)  # which record comes next is free
 
 
+def looks_of(group, role):
+    return [(branch, look) for branch in group.branches for look in branch.looks if look.role == role]
+
+
 def test_a_copier_looks_at_the_same_token_in_the_list(vocabulary):
     copied = curriculum.copy_random(random.Random(1), vocabulary, 8, 1)
     answered = curriculum.answer_questions(random.Random(1), vocabulary, 8, 6)
     for group in (copied, answered):
-        looks = [(branch, look) for branch in group.branches for look in branch.looks if look.head == curriculum.COPIER]
+        looks = looks_of(group, Role.copier)
         assert len(looks) > 20
         for branch, look in looks:
-            assert group.prefix[look.first : look.last] == [branch.tokens[look.at]]
+            assert [group.prefix[place] for place in look.places] == [branch.tokens[look.at]]
+
+
+def test_a_selector_looks_at_bids_of_ads_that_may_stand_there(vocabulary):
+    for task in (curriculum.answer_questions, curriculum.read_list):
+        found = []
+        for seed in range(4):
+            group = task(random.Random(seed), vocabulary, 12, 6)
+            for branch, look in looks_of(group, Role.selector):
+                assert branch.tokens[look.at - 1] in (vocabulary.sign, vocabulary.spaced_sign)
+                assert all(group.prefix[place] in vocabulary.bids for place in look.places)
+                found.append(look)
+        assert len(found) > 10
+
+
+def test_a_gatherer_looks_from_each_bid_at_the_first_token_of_its_title(vocabulary):
+    group = curriculum.read_list(random.Random(3), vocabulary, 9, 2)
+    assert len(group.looks) == 9
+    for look in group.looks:
+        assert look.role == Role.gather
+        assert group.prefix[look.at - 1] in vocabulary.bids
+        assert group.prefix[look.places[0] - 1] == vocabulary.sign
 
 
 def test_a_reader_looks_at_the_words_that_give_the_topic_away(vocabulary):
     rng = random.Random(4)
-    question = questions.Question("Hello! What do you know about green tea?", "tea", None, about="green tea")
-    for shown in (question, replace(question, text=question.text.lower())):
-        tokens, (first, last) = curriculum.asked(vocabulary, question=shown, profile=questions.profile(rng))
+    text = "Hello! What do you know about green tea?"
+    for shown in (text, text.lower()):
+        tokens, (first, last) = curriculum.asked(vocabulary, text=shown, about="green tea", profile="Likes dogs.")
         assert vocabulary.tok.decode(tokens[first:last]).strip() == "green tea"
-    tokens, (first, last) = curriculum.asked(vocabulary, question=replace(question, about=""), profile="")
-    assert vocabulary.tok.decode(tokens[first:last]).strip() == question.text
+    tokens, (first, last) = curriculum.asked(vocabulary, text=text, about="", profile="")
+    assert vocabulary.tok.decode(tokens[first:last]).strip() == text
     group = curriculum.begin_answers(rng, vocabulary, 2, 4)
-    for branch in group.branches:
-        for look in branch.looks:
-            assert len(group.prefix) <= look.first < look.last <= len(group.prefix) + look.at
+    for branch, look in looks_of(group, Role.reader):
+        assert look.places[0] >= len(group.prefix)
+        assert look.places[-1] < len(group.prefix) + look.at
+        assert look.at < len(branch.tokens)
 
 
-@pytest.mark.parametrize("branches", [1, 4])
-def test_showing_heads_where_to_look_leaves_the_token_losses_as_they_are(vocabulary, model, branches):
-    task = curriculum.copy_random if branches == 1 else curriculum.begin_answers
-    groups = [task(random.Random(n), vocabulary, 3 + n, branches) for n in range(3)]
+def test_the_best_ad_on_a_topic_is_the_answer_to_a_reading_question():
+    rng = random.Random(5)
+    for _ in range(200):
+        ads = catalogue.make_candidates(rng, count=12, slugs=("tea", "dogs", "yoga"))
+        question = reading.reading_question(rng, ads=ads, kind=reading.BEST)
+        if question:
+            rivals = [ad.candidate.bid_micros for ad in ads if ad.category == question.category]
+            assert len(question.right) == 1
+            assert len(rivals) > 1
+            assert question.right[0].candidate.bid_micros == max(rivals)
+
+
+def test_a_list_without_a_clear_answer_gives_no_question():
+    ads = catalogue.make_candidates(random.Random(1), count=4, wanted=("tea", "dogs", "yoga", "cats"))
+    assert reading.reading_question(random.Random(1), ads=ads, kind=reading.BEST) is None
+    tied = [replace(ad, candidate=replace(ad.candidate, bid_micros=5)) for ad in ads]
+    assert reading.reading_question(random.Random(1), ads=tied, kind=reading.HIGHEST) is None
+
+
+@pytest.mark.parametrize("task", ["copy", "read", "answer"])
+def test_guidance_leaves_the_token_losses_as_they_are(vocabulary, model, task):
+    groups = [curriculum.TASKS[task](random.Random(n), vocabulary, 6 + n, 3) for n in range(2)]
+    classifier = network.new_classifier(64)
     plain, _, places = network.token_losses(model, groups)
-    model.set_attn_implementation("eager")
-    guided, _, guided_places, attention = network.guided_losses(model, groups)
+    guided, _, guided_places, attention, topics = network.guided_losses(model, classifier, groups)
     assert torch.equal(places, guided_places)
-    torch.testing.assert_close(plain, guided, atol=1e-4, rtol=1e-4)
-    attention.backward()  # it can be learned from, and only through the attention's own weights
-    assert model.model.layers[0].self_attn.v_proj.weight.grad.norm() > 0
+    torch.testing.assert_close(plain, guided, atol=1e-5, rtol=1e-5)
+    (attention + topics).backward()
     assert model.model.layers[1].self_attn.k_proj.weight.grad.norm() > 0
-    assert model.model.layers[1].mlp.up_proj.weight.grad is None
+    assert model.model.layers[1].mlp.up_proj.weight.grad is None  # only what lies below the guided heads learns from it
+
+
+def test_attention_that_is_paid_in_full_costs_nothing(vocabulary, model):
+    """Keys that single out the wanted places leave nothing unpaid; equal ones, the log of how many there are."""
+    look = curriculum.Look(3, Role.selector, (0, 1))
+    layer, _ = network.head_of(Role.selector, 2)
+    query = torch.ones(1, 1, 4, 8)
+    for key, unpaid in ((torch.zeros(1, 1, 6, 8), math.log(5 / 2)), (torch.zeros(1, 1, 6, 8), 0.0)):
+        if unpaid == 0.0:
+            key[:, :, :2] = 50.0
+        read = network._Read(query, query, {layer: (query, key)}, begins=[2], prefixes=[2])
+        assert network._unpaid(read, 2, Role.selector, 0, [look], 0).item() == pytest.approx(unpaid, abs=1e-6)
+
+
+def test_branches_and_whole_rows_are_guided_alike(vocabulary, model):
+    group = curriculum.read_list(random.Random(2), vocabulary, 6, 3)
+    rows = [curriculum.Group(group.prefix, [branch], group.looks, group.topics) for branch in group.branches]
+    classifier = network.new_classifier(64)
+    shared = network._read(model, [group], guided=True)
+    whole = network._read(model, rows, guided=True)
+    torch.testing.assert_close(
+        network._attention_loss(model, [group], *shared), network._attention_loss(model, rows, *whole)
+    )
+    torch.testing.assert_close(
+        network._topic_loss(classifier, [group], *shared), network._topic_loss(classifier, rows, *whole)
+    )
+
+
+def test_stored_weights_have_16_bits_and_are_computed_with_in_32(tmp_path, model, vocabulary):
+    from safetensors import safe_open
+
+    recipe.export(model=model, tok=vocabulary.tok, out=tmp_path / "model", manifest={})
+    with safe_open(tmp_path / "model" / "model.safetensors", "pt") as file:
+        assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.bfloat16}  # noqa: SIM118
+        assert "lm_head.weight" not in file.keys()  # noqa: SIM118
+    from transformers import Qwen3ForCausalLM
+
+    loaded = Qwen3ForCausalLM.from_pretrained(tmp_path / "model")
+    assert loaded.dtype == torch.float32
+    assert loaded.lm_head.weight.data_ptr() == loaded.model.embed_tokens.weight.data_ptr()
 
 
 def test_muon_makes_directions_equally_long():

@@ -12,8 +12,9 @@ import pytest
 from django.conf import settings as site
 
 from training.dataset import jsonl
+from training.dataset.artifacts import RunRefused
 from training.dataset.records import Ad, AdFeedback, Feedback, Profile, Query, Response
-from training.simulation.environment import RunRefused, RunSettings, read_timing, simulate
+from training.simulation.environment import RunSettings, read_timing, simulate
 from training.simulation.sampling import SamplingSettings, ScriptedSampler
 from training.simulation.world import World
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError
 
+from training.dataset.artifacts import RunRefused
 from training.dataset.encoder import EncoderError
 from training.dataset.jsonl import DataError
+from training.management.bars import Bars
 from training.simulating import CannotSimulate, Simulation, prepare_world, run_simulation
-from training.simulation.environment import RunRefused, read_timing
+from training.simulation.environment import read_timing
 from training.simulation.presets import PRESETS
 from training.simulation.sampling import SamplingError
 from training.simulation.summary import told
@@ -47,7 +49,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args, **options):
-        out, bars = options["out"], _Bars(shown=not options["json"])
+        out, bars = options["out"], Bars(shown=not options["json"])
         try:
             asked = self._asked(options)
             world = prepare_world(asked, out=out, tell=self.stderr.write)
@@ -84,25 +86,3 @@ class Command(BaseCommand):
             queries_file=files[0] if files else None,
             **{name: options[name] for name in names},
         )
-
-
-class _Bars:
-    """One bar a stage on stderr, with what is left of its time."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self._shown, self._bar, self._stage = shown, None, ""
-
-    def __call__(self, stage: str, done: int, total: int, tokens: int) -> None:
-        from tqdm import tqdm
-
-        if stage != self._stage:
-            self.close()
-            self._stage = stage
-            self._bar = tqdm(total=total, initial=done, desc=stage, unit="row", disable=not self._shown)
-        self._bar.update(done - self._bar.n)
-        if tokens:
-            self._bar.set_postfix_str(f"{tokens / max(0.001, self._bar.format_dict['elapsed']):.0f} tokens/s")
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()

@@ -1,0 +1,256 @@
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from chat.adllm import markup  # noqa: E402
+from training.dataset import jsonl  # noqa: E402
+from training.dataset.artifacts import RunRefused  # noqa: E402
+from training.dataset.encoder import CachedEncoder, HashEncoder  # noqa: E402
+from training.dataset.jsonl import DataError  # noqa: E402
+from training.dataset.records import Ad, Auction, PreferenceGroup, Profile, Query, Response  # noqa: E402
+from training.irpo import dpo  # noqa: E402
+from training.irpo.config import TINY  # noqa: E402
+from training.irpo.loop import irpo, read_result  # noqa: E402
+from training.irpo.phases import Parts  # noqa: E402
+from training.irpo.reward_source import KnownClicks, LearnedClicks  # noqa: E402
+from training.irpo.tiny import write_ads  # noqa: E402
+from training.simulation.sampling import ScriptedSampler  # noqa: E402
+from training.simulation.transformers_sampler import TransformersSampler  # noqa: E402
+from training.simulation.user import BehaviouralUser  # noqa: E402
+from training.simulation.world import World  # noqa: E402
+
+ADS = {f"Ad-{1000 + n}": Ad(f"Ad-{1000 + n}", f"Mug {n}", ("tea", "reading")[n % 2]) for n in range(4)}
+PEOPLE = {
+    f"u{n}": Profile(f"u{n}", f"Person {n}.", ("tea",), "test" if n % 4 == 0 else "train") for n in range(60)
+}  # fmt: skip
+QUERIES = [Query(f"{p.id}-q0", p.id, f"How do I brew tea number {n}?", p.split) for n, p in enumerate(PEOPLE.values())]
+WORLD = World(ADS, PEOPLE, QUERIES)
+CATEGORIES = {query.id: "tea" for query in QUERIES}
+STAGES = ["online", "pctr", "offline", "preferences", "dpo", "test", "metrics"]
+
+
+def user():
+    return BehaviouralUser(CachedEncoder(HashEncoder(dimensions=64)))
+
+
+def parts(policy, *, reward=None, sampler=lambda policy: ScriptedSampler(write_ads)):
+    return Parts(WORLD, CATEGORIES, str(policy), sampler, user(), reward or KnownClicks(user()))
+
+
+def pctr():
+    return LearnedClicks("pctr", encoder=CachedEncoder(HashEncoder(dimensions=64)), allow_bias=True)
+
+
+def run(out, parts, *, config=TINY, **options):
+    return [
+        (stage.epoch, stage.name, stage.ran) for stage in irpo(parts=parts, config=config, seed=3, out=out, **options)
+    ]
+
+
+def content(folder):
+    """Every file but how long sampling took, and a checkpoint's format, which torch does not repeat byte by byte."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in ("timing.json", "checkpoint.pt")
+    }
+
+
+def test_two_epochs_leave_every_file_and_figure(tiny_policy, tmp_path):
+    ran = run(tmp_path, parts(tiny_policy, reward=pctr()))
+    assert ran == [(0, "test", True), (0, "metrics", True)] + [(t, name, True) for t in (1, 2) for name in STAGES]
+    result = read_result(tmp_path)
+    assert (result["policy"], result["epochs"], result["stopped"]) == ("epoch-02/policy", 2, None)
+    before, _, last = result["metrics"]
+    for name in (
+        "revenue",
+        "revenue_true_ctr",
+        "reward",
+        "ads_per_answer",
+        "share_with_format_error",
+        "share_on_topic",
+    ):
+        assert isinstance(before["test"][name], float), name
+    assert before["test"]["reward_predicted"] is None
+    assert isinstance(last["test"]["reward_predicted"], float)
+    assert last["pairs"]["queries"] == TINY.offline_queries
+    assert last["pairs"]["share"] > 0
+    assert last["pctr"]["rows"]["fit"] > 0
+    assert last["dpo"]["steps"] == -(-last["pairs"]["groups"] // TINY.dpo.batch_queries)
+    assert last["kl"]["answers"] == TINY.kl_queries
+    assert last["kl"]["kl_to_start"] != last["kl"]["kl_to_base"] != 0
+
+
+def test_each_phase_has_bids_and_answers_of_its_own_and_tests_are_alike(tiny_policy, tmp_path):
+    run(tmp_path, parts(tiny_policy, reward=pctr()))
+
+    def rows(kind, where):
+        return list(jsonl.read(kind, tmp_path / where))
+
+    drawn = [
+        {auction.query_id: auction.bids for auction in rows(Auction, f"epoch-0{t}/{phase}/auctions.jsonl")}
+        for t in (1, 2)
+        for phase in ("online", "offline")
+    ]
+    both = [
+        (one[query], other[query])
+        for number, one in enumerate(drawn)
+        for other in drawn[:number]
+        for query in one.keys() & other.keys()
+    ]
+    assert len(both) > 40
+    assert all(first != second for first, second in both)
+    tests = [rows(Auction, f"epoch-0{t}/test/auctions.jsonl") for t in (0, 1, 2)]
+    assert tests[0] == tests[1] == tests[2]
+    asked = {response.query_id for t in (1, 2) for response in rows(Response, f"epoch-0{t}/offline/responses.jsonl")}
+    assert asked.isdisjoint(auction.query_id for auction in tests[0])
+
+
+def test_winners_are_worth_more_than_the_losers_they_are_set_against(tiny_policy, tmp_path):
+    run(tmp_path, parts(tiny_policy), config=replace(TINY, epochs=1, offline_queries=20))
+    groups = list(jsonl.read(PreferenceGroup, tmp_path / "epoch-01" / "groups.jsonl"))
+    assert len(groups) > 5
+    for group in groups:
+        candidates = group.auction.candidates(ADS)
+        parsed = markup.parse(group.winner.text, candidates, max_ads=len(candidates))
+        assert (group.winner.n_ads, group.winner.format_error) == (parsed.n_ads, bool(parsed.errors))
+        assert all(group.winner.reward - loser.reward > TINY.pair_threshold for loser in group.losers)
+
+
+def test_the_oracle_collects_and_learns_nothing(tiny_policy, tmp_path):
+    ran = run(tmp_path, parts(tiny_policy), config=replace(TINY, epochs=1))
+    assert [name for epoch, name, _ in ran if epoch == 1] == STAGES[2:]
+    assert read_result(tmp_path)["metrics"][0]["test"]["reward_predicted"] is not None
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_many_points_ends_with_the_same_bytes(tiny_policy, tmp_path):
+    calls = []
+    made = parts(tiny_policy, reward=pctr())
+    config = replace(TINY, epochs=1)
+    run(tmp_path / "whole", made, config=config, progress=lambda *told: calls.append(told))
+    wanted = content(tmp_path / "whole")
+    assert len(calls) > 60
+    for stop in range(1, len(calls), len(calls) // 8):
+        left = iter(range(stop))
+
+        def fall(*_, left=left):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+
+        out = tmp_path / f"stop{stop}"
+        with pytest.raises(KeyboardInterrupt):
+            run(out, made, config=config, progress=fall)
+        for torn in out.rglob("*.jsonl.part"):  # the last row was being written
+            os.truncate(torn, max(0, torn.stat().st_size - stop % 40))
+        run(out, made, config=config, resume=True)
+        assert content(out) == wanted, f"stopped at {calls[stop]}"
+        shutil.rmtree(out)
+
+
+def test_one_stage_a_process_comes_to_the_same_end(tiny_policy, tmp_path):
+    made = parts(tiny_policy)
+    run(tmp_path / "whole", made)
+    while read_result(tmp_path / "steps") is None:
+        for stage in irpo(parts=made, config=TINY, seed=3, out=tmp_path / "steps", resume=True):
+            if stage.ran:
+                break
+    assert content(tmp_path / "steps") == content(tmp_path / "whole")
+
+
+def test_what_is_finished_is_not_done_again(tiny_policy, tmp_path):
+    made = parts(tiny_policy)
+    run(tmp_path, made)
+    (tmp_path / "result.json").unlink()
+
+    def nobody(policy):
+        raise AssertionError("nothing is left to sample")
+
+    ran = run(tmp_path, replace(made, sampler=nobody), resume=True)
+    assert not any(done for _, _, done in ran)
+    assert run(tmp_path, replace(made, sampler=nobody), resume=True) == []  # the run has ended
+
+
+def test_a_changed_file_is_named(tiny_policy, tmp_path):
+    made = parts(tiny_policy)
+    run(tmp_path, made)
+    (tmp_path / "result.json").unlink()
+    (tmp_path / "epoch-01" / "groups.jsonl").write_text("")
+    with pytest.raises(DataError, match=r"epoch-01/groups\.jsonl is not what the stage 'preferences' left"):
+        run(tmp_path, made, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"resume": False}, "already holds this run"),
+        ({"config": replace(TINY, samples=3)}, "config.samples is 4 there and 3 here"),
+        ({"config": replace(TINY, dpo=replace(TINY.dpo, beta=0.2))}, "config.dpo.beta"),
+    ],
+)
+def test_another_run_s_folder_is_refused(tiny_policy, tmp_path, changes, complaint):
+    next(irpo(parts=parts(tiny_policy), config=TINY, seed=3, out=tmp_path))
+    with pytest.raises(RunRefused, match=complaint):
+        run(tmp_path, parts(tiny_policy), **{"resume": True} | changes)
+
+
+def test_a_loss_that_is_no_number_keeps_the_last_good_policy(tiny_policy, tmp_path, monkeypatch):
+    real = dpo.dpo_loss
+
+    def poisoned(policy, reference, *, beta):
+        loss, margins = real(policy, reference, beta=beta)
+        return (loss * float("nan") if (tmp_path / "epoch-02").exists() else loss), margins
+
+    monkeypatch.setattr(dpo, "dpo_loss", poisoned)
+    run(tmp_path, parts(tiny_policy))
+    result = read_result(tmp_path)
+    assert (result["policy"], result["epochs"]) == ("epoch-01/policy", 1)
+    assert "diverged in epoch 2: step 1" in result["stopped"]
+    assert not (tmp_path / "epoch-02" / "policy").exists()
+    dpo.load_policy(tmp_path / result["policy"])
+
+
+def test_a_policy_that_stops_showing_ads_is_not_kept(tiny_policy, tmp_path):
+    def sampler(policy):
+        silent = policy != str(tiny_policy)
+        return ScriptedSampler((lambda *asked: "Begin slowly. Then rest.") if silent else write_ads)
+
+    run(tmp_path, parts(tiny_policy, sampler=sampler))
+    result = read_result(tmp_path)
+    assert (result["policy"], result["stopped"]) == (str(tiny_policy), "collapsed in epoch 1: 0.0 ads an answer")
+
+
+def test_a_policy_whose_markers_break_is_not_kept(tiny_policy, tmp_path):
+    def sampler(policy):
+        broken = policy != str(tiny_policy)
+        return ScriptedSampler((lambda *asked: "Take @Mug 1@[Ad-1001] or @Mug 2@[Ad-1") if broken else write_ads)
+
+    run(tmp_path, parts(tiny_policy, sampler=sampler))
+    assert "format errors in 100% of the answers" in read_result(tmp_path)["stopped"]
+
+
+def test_a_model_that_writes_nonsense_gives_no_pairs(tiny_policy, tmp_path):
+    real = parts(tiny_policy, sampler=lambda policy: TransformersSampler(policy, device="cpu"))
+    run(tmp_path, real)
+    result = read_result(tmp_path)
+    assert result["stopped"] == "no pairs in epoch 1: 0 of 5 queries have winner and loser"
+    assert (Path(result["policy"]), result["epochs"]) == (tiny_policy, 0)
+
+
+def test_a_world_without_test_questions_is_refused(tiny_policy, tmp_path):
+    world = replace(WORLD, queries=[query for query in QUERIES if query.split == "train"])
+    with pytest.raises(DataError, match="both splits"):
+        run(tmp_path, replace(parts(tiny_policy), world=world))
+
+
+def test_manifest_names_the_policy_by_its_bytes(tiny_policy, tmp_path):
+    next(irpo(parts=parts(tiny_policy), config=TINY, seed=3, out=tmp_path / "run"))
+    copied = shutil.copytree(tiny_policy, tmp_path / "copy")
+    run(tmp_path / "run", parts(copied), resume=True)
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["policy"].keys() == {"model.safetensors"}

@@ -1,0 +1,114 @@
+"""The numbers of IRPO: the paper's, those for the lab Ad-LLM on two cores, and tiny ones for tests. Knows no code."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from training.simulation.presets import PAPER_MODEL
+from training.simulation.sampling import SamplingSettings
+
+Precision = Literal["float32", "bf16"]
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """Train low-rank adapters of all linear layers instead of every weight; merged when the epoch ends."""
+
+    rank: int = 32
+    alpha: int = 64
+
+
+@dataclass(frozen=True)
+class DPOConfig:
+    """Eq. 6 and how it is minimised. Defaults from App. B.2.3, which names neither optimizer nor clipping."""
+
+    beta: float = 0.1
+    learning_rate: float = 1e-6
+    warmup_ratio: float = 0.1  # of the steps; then a cosine down to 0
+    batch_queries: int = 64  # preference groups in a step
+    precision: Precision = "bf16"  # of the arithmetic; the weights and the optimizer stay in float32
+    lora: LoRA | None = None  # None: every weight is trained, as in the paper
+    context: int = 16384  # prompt and answer, in tokens (App. B.2.1)
+    max_grad_norm: float = 1.0
+    checkpoint_every: int = 10  # steps
+
+    def __post_init__(self) -> None:
+        wrong = [
+            name
+            for name in ("beta", "learning_rate", "batch_queries", "context", "max_grad_norm", "checkpoint_every")
+            if not getattr(self, name) > 0
+        ]
+        if wrong:
+            raise ValueError(f"{wrong[0]} must be above 0, not {getattr(self, wrong[0])}")
+        if not 0 <= self.warmup_ratio < 1:
+            raise ValueError(f"warmup_ratio must be in [0, 1), not {self.warmup_ratio}")
+
+
+@dataclass(frozen=True)
+class IRPOConfig:
+    """One run of Algorithm 1. `num_profiles` and `num_queries` make the world where none is given.
+
+    An empty `model` is the lab Ad-LLM, or with the scripted engine a tiny one made on the fly.
+    """
+
+    name: str = "paper"
+    epochs: int = 3  # T; the paper shows three (Figure 4a)
+    online_queries: int = 12_000  # asked in phase 1 of every epoch
+    online_samples: int = 10  # answers to each (section 5.2.3)
+    offline_queries: int = 12_000  # asked in phase 2
+    samples: int = 5  # M (section 5.2.3)
+    pair_threshold: float = 10.0  # delta_th (App. B.2.3)
+    penalty_weight: float = 1.0  # lambda of Eq. 8 (App. B.2.3)
+    test_queries: int = 3_000
+    kl_queries: int = 200  # of those, for the KL estimates
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)  # App. B.2.1
+    dpo: DPOConfig = field(default_factory=DPOConfig)
+    # Stop early, and keep the policy before, where training has gone wrong.
+    least_pair_share: float = 0.01  # of the queries that give a preference group
+    least_ads_per_answer: float = 0.02
+    most_new_format_errors: float = 0.2  # share of answers with one, above theta_0's share
+    engine: str = "vllm"
+    model: str = PAPER_MODEL
+    num_profiles: int = 3000
+    num_queries: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "online_queries", "online_samples", "offline_queries", "test_queries"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.samples < 2:
+            raise ValueError(f"samples must be at least 2, a winner and a loser, not {self.samples}")
+        if self.pair_threshold < 0 or self.penalty_weight < 0:
+            raise ValueError("pair_threshold and penalty_weight must not be negative")
+
+
+TINY = IRPOConfig(
+    name="tiny",
+    epochs=2,
+    online_queries=60,
+    online_samples=4,
+    offline_queries=5,
+    samples=4,
+    test_queries=4,
+    kl_queries=4,
+    sampling=SamplingSettings(max_tokens=48),
+    dpo=DPOConfig(learning_rate=1e-3, batch_queries=2, precision="float32", checkpoint_every=1),
+    engine="scripted",
+    model="",
+    num_profiles=80,
+    num_queries=1,
+)
+LAB = IRPOConfig(
+    name="lab",
+    online_queries=200,
+    online_samples=5,
+    offline_queries=300,
+    test_queries=300,
+    kl_queries=40,
+    sampling=SamplingSettings(max_tokens=250),
+    # The paper's rate is for 4 billion weights; a model this small does not move below 2e-4.
+    dpo=DPOConfig(learning_rate=4e-4, batch_queries=16, precision="float32"),
+    engine="transformers",
+    model="",
+)
+PAPER = IRPOConfig()
+PRESETS = {preset.name: preset for preset in (TINY, LAB, PAPER)}

@@ -1,0 +1,206 @@
+"""The work of the stages of Algorithm 1: from the files of one stage to those of the next. The order is the loop's."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from training.dataset import jsonl
+from training.dataset.artifacts import read_json, write_json
+from training.dataset.jsonl import DataError
+from training.dataset.online import read_online
+from training.dataset.records import Exposure, PreferenceGroup, Query, ScoredResponse
+from training.irpo import dpo, measuring
+from training.irpo.config import IRPOConfig
+from training.irpo.log_probs import Answers, tokenize
+from training.irpo.preferences import pair_yield, prefer
+from training.irpo.reward_source import REPORT, RewardSource
+from training.irpo.stages import Epoch
+from training.reward_model.reward import Scored, score_many
+from training.simulation.clicks import ClickModel
+from training.simulation.environment import RunSettings, answer, read_exposures, request_for, simulate
+from training.simulation.sampling import Sampler
+from training.simulation.world import World, choose
+
+Progress = Callable[[str, int, int], None]  # what, done, in all
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is put together from. `policy` is theta_0: a folder, or the name of a published model."""
+
+    world: World
+    categories: Mapping[str, str | None]  # of the queries, by id, for reports; empty where unknown
+    policy: str
+    sampler: Callable[[str], Sampler]  # of a policy
+    click_model: ClickModel
+    reward: RewardSource
+
+
+class Phases:
+    """Each of its methods is the work of one stage: it reads files of the run, and writes others."""
+
+    def __init__(self, parts: Parts, config: IRPOConfig, seed: int, progress: Progress) -> None:
+        self._parts, self._config, self._seed, self._progress = parts, config, seed, progress
+        self._train = [query for query in parts.world.queries if query.split == "train"]
+        self._test = choose(
+            [query for query in parts.world.queries if query.split == "test"],
+            count=config.test_queries, seed=f"{seed}/test",
+        )  # fmt: skip
+        if not self._train or not self._test:
+            raise DataError("the world needs questions of both splits: to train, and to test")
+
+    def collect(self, epoch: Epoch, policy: str) -> None:
+        """Line 3: deploy the policy and construct D_on, under bids of this phase."""
+        phase = _phase(epoch, "online")
+        simulate(
+            world=self._parts.world, queries=self._queries(phase, self._config.online_queries),
+            sampler=self._parts.sampler(policy), click_model=self._parts.click_model,
+            settings=self._settings(phase, self._config.online_samples), out=epoch.folder / "online", resume=True,
+            progress=self._four(epoch, "online"),
+        )  # fmt: skip
+
+    def update_reward(self, epoch: Epoch, last: Path | None) -> None:
+        """Lines 4 to 8: psi_t from psi_{t-1} and D_on."""
+        self._progress(self._named(epoch, "reward model"), 0, 1)
+        world = self._parts.world
+        samples = list(
+            read_online(
+                epoch.folder / "online", queries={query.id: query for query in self._train}, profiles=world.profiles
+            )
+        )
+        self._parts.reward.update(samples, ads=world.ads, seed=self._seed, start=last, out=epoch.folder / "pctr")
+        self._progress(self._named(epoch, "reward model"), 1, 1)
+
+    def answer(self, epoch: Epoch, policy: str) -> None:
+        """Lines 10 to 12: D_off, and M answers to each of its queries, under fresh bids."""
+        phase, out = _phase(epoch, "offline"), epoch.folder / "offline"
+        out.mkdir(exist_ok=True)
+        answer(
+            world=self._parts.world, queries=self._queries(phase, self._config.offline_queries),
+            sampler=self._parts.sampler(policy), settings=self._settings(phase, self._config.samples), out=out,
+            progress=self._four(epoch, "offline"),
+        )  # fmt: skip
+
+    def prefer(self, epoch: Epoch) -> None:
+        """Lines 13 to 15: rewards by Eq. 8, the winner and the losers of each query."""
+        config, world = self._config, self._parts.world
+        queries = self._queries(_phase(epoch, "offline"), config.offline_queries)
+        exposures = list(read_exposures(epoch.folder / "offline", world=world, queries=queries, samples=config.samples))
+        predictor = self._parts.reward.load(epoch.folder / "pctr")
+        rewards = score_many(  # line 13
+            exposures, ads=world.ads, predictor=predictor, penalty_weight=config.penalty_weight
+        )
+        rows = [_scored(exposure, reward) for exposure, reward in zip(exposures, rewards, strict=True)]
+        answers = [rows[at : at + config.samples] for at in range(0, len(rows), config.samples)]
+        preferred = [
+            prefer(found, auction=exposures[at * config.samples].auction, threshold=config.pair_threshold)
+            for at, found in enumerate(answers)
+        ]
+        groups = [group for group in preferred if group]  # lines 14, 15
+        jsonl.write(epoch.folder / "scored.jsonl", rows)
+        jsonl.write(epoch.folder / "groups.jsonl", groups)
+        write_json(epoch.folder / "yield.json", asdict(pair_yield(answers, groups)))
+
+    def optimize(self, epoch: Epoch, policy: str) -> None:
+        """Lines 16 to 18: Eq. 6, with the policy as it is now for a reference."""
+        dpo.train(
+            policy=policy, tokenized=lambda tokenizer: self._tokenized(epoch, tokenizer), config=self._config.dpo,
+            seed=_phase(epoch, str(self._seed)), work=epoch.folder / "dpo", out=epoch.folder / "policy",
+            progress=lambda stage, done, total: self._progress(self._named(epoch, stage), done, total),
+        )  # fmt: skip
+
+    def _tokenized(self, epoch: Epoch, tokenizer: Any) -> list[Answers]:
+        world, queries = self._parts.world, {query.id: query for query in self._train}
+        return [
+            tokenize(
+                tokenizer,
+                query_id=group.query_id,
+                messages=request_for(world, queries[group.query_id], group.auction).messages,
+                texts=[(response.text, response.finished) for response in (group.winner, *group.losers)],
+                context=self._config.dpo.context,
+            )
+            for group in jsonl.read(PreferenceGroup, epoch.folder / "groups.jsonl")
+        ]
+
+    def test(self, epoch: Epoch, policy: str) -> None:
+        """One answer to each test query. Queries, bids and chances are the same in every epoch: a paired comparison."""
+        simulate(
+            world=self._parts.world, queries=self._test, sampler=self._parts.sampler(policy),
+            click_model=self._parts.click_model, settings=self._settings("test", 1), out=epoch.folder / "test",
+            resume=True, progress=self._four(epoch, "test"),
+        )  # fmt: skip
+
+    def measure(self, epoch: Epoch, policy: str, start: str) -> None:
+        """metrics.json of one epoch: the policy, its reward model, its training."""
+        folder, config = epoch.folder, self._config
+        learned = not self._parts.reward.learns or (folder / "pctr").exists()
+        found: dict[str, Any] = {"epoch": epoch.number}
+        found["test"] = measuring.figures(
+            folder=folder / "test", summary=read_json(folder / "test" / "summary.json"), world=self._parts.world,
+            queries=self._test, categories=self._parts.categories, penalty_weight=config.penalty_weight,
+            predictor=self._parts.reward.load(folder / "pctr") if learned else None,
+        )  # fmt: skip
+        if epoch.number:
+            if self._parts.reward.learns:
+                report = read_json(folder / "pctr" / REPORT)
+                names = ("auc", "true_auc", "log_loss", "base_log_loss", "base_rate", "unbiased", "rows", "best_epoch")
+                found["pctr"] = {name: report[name] for name in names}
+            found["pairs"] = read_json(folder / "yield.json")
+            found["dpo"] = measuring.told_steps(measuring.read_steps(folder / "dpo" / "steps.jsonl"))
+            self._progress(self._named(epoch, "kl"), 0, 1)
+            found["kl"] = measuring.divergence(
+                folder=folder / "test", policies={"policy": policy, "start": start, "base": self._parts.policy},
+                world=self._parts.world, queries=self._test, count=config.kl_queries, config=config.dpo,
+            )  # fmt: skip
+            self._progress(self._named(epoch, "kl"), 1, 1)
+        write_json(folder / "metrics.json", found)
+
+    def too_few_pairs(self, epoch: Epoch) -> str | None:
+        """Why there is nothing to learn from in this epoch."""
+        pairs = read_json(epoch.folder / "yield.json")
+        if pairs["groups"] and pairs["share"] >= self._config.least_pair_share:
+            return None
+        found = f"{pairs['groups']} of {pairs['queries']} queries have winner and loser"
+        return f"no pairs in epoch {epoch.number}: {found}"
+
+    def collapsed(self, epoch: Epoch, start: Epoch) -> str | None:
+        """Why the policy of this epoch must not be kept, against theta_0's figures in `start`."""
+        now, before = (read_json(one.folder / "metrics.json")["test"] for one in (epoch, start))
+        if now["ads_per_answer"] < self._config.least_ads_per_answer:
+            return f"collapsed in epoch {epoch.number}: {now['ads_per_answer']} ads an answer"
+        errors = "share_with_format_error"
+        if now[errors] > before[errors] + self._config.most_new_format_errors:
+            return f"collapsed in epoch {epoch.number}: format errors in {100 * now[errors]:.0f}% of the answers"
+        return None
+
+    def _queries(self, phase: str, count: int) -> list[Query]:
+        return choose(self._train, count=count, seed=f"{self._seed}/{phase}")
+
+    def _settings(self, phase: str, samples: int) -> RunSettings:
+        key = f"{self._seed}/{phase}"
+        return RunSettings(samples, seed=key, phase=phase, sampling=replace(self._config.sampling, seed=key))
+
+    def _named(self, epoch: Epoch, stage: str) -> str:
+        return f"epoch {epoch.number} of {self._config.epochs}: {stage}"
+
+    def _four(self, epoch: Epoch, name: str) -> Callable[[str, int, int, int], None]:
+        return lambda stage, done, total, tokens: self._progress(self._named(epoch, f"{name} {stage}"), done, total)
+
+
+def _phase(epoch: Epoch, name: str) -> str:
+    return f"{epoch.folder.name}/{name}"
+
+
+def _scored(exposure: Exposure, scored: Scored) -> ScoredResponse:
+    response = exposure.response
+    return ScoredResponse(
+        query_id=response.query_id,
+        sample=response.sample,
+        text=response.text,
+        tokens=response.tokens,
+        finished=response.finished,
+        reward=scored.reward,
+        n_ads=scored.n_ads,
+        format_error=bool(scored.format_errors),
+    )
