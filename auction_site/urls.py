@@ -11,6 +11,7 @@ admin.site.site_header = "LLM-Auction administration"
 urlpatterns = [
     path("", include("chat.urls")),
     path("", include("campaigns.urls")),
+    path("training/", include("training.urls")),
     path("api/v1/", include("auction_site.api")),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),

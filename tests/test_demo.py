@@ -157,7 +157,7 @@ def test_demo_starts_answers_and_leaves_nothing_behind(tmp_path):
         assert "The site is ready" in told, told
         assert "brewbright" in told
         children = list(map(int, Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()))
-        assert len(children) == 2  # web and worker; the model server is ours
+        assert len(children) == 3  # web and two workers; the model server is ours
         assert "already runs" in refusal(tmp_path, AD_LLM_BASE_URL=fake.base_url)
         demo.send_signal(signal.SIGINT)
         assert demo.wait(timeout=60) == 0

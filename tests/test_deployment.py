@@ -10,7 +10,7 @@ from django.conf import settings
 
 ROOT = Path(settings.BASE_DIR)
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-SITE = ("migrate", "web", "worker", "beat")
+SITE = ("migrate", "web", "worker", "training-worker", "beat")
 
 
 def settings_variables() -> set[str]:

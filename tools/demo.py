@@ -114,11 +114,10 @@ def demo(processes: Processes) -> None:
         *(sys.executable, "-m", "uvicorn", "auction_site.asgi:application", "--host", host, "--port", str(port)),
         *("--timeout-graceful-shutdown", "5", "--no-access-log"),
     )
-    processes.start(
-        "worker",
-        *(sys.executable, "-m", "celery", "-A", "auction_site", "worker", "--pool", "threads", "--concurrency", "2"),
-        *("--beat", "--schedule", str(VAR / "beat"), "--loglevel", "info"),
-    )
+    worker = (sys.executable, "-m", "celery", "-A", "auction_site", "worker", "--pool", "threads", "--loglevel", "info")
+    processes.start("worker", *worker, "--concurrency", "2", "--beat", "--schedule", str(VAR / "beat"))
+    training = ("--concurrency", "1", "--queues", "training", "--hostname", "training@%h")
+    processes.start("training-worker", *worker, *training)
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     wait_until_ready(processes, f"http://{shown}:{port}/")
     visitors = processes.run("visitors", sys.executable, "manage.py", *FIRST_VISITORS.split())

@@ -3,7 +3,8 @@ And how fast they are learned from: our DPO step against TRL's (training/irpo/co
 
 Absolute rates tell about the machine; ratios tell about this code. `pipeline_ratio` sets tokens per second of a whole
 run, from auctions to summary, against those of the engine alone; `answers_ratio` only its answers, files synced to the
-disk. Both are measured in turns with the in-process engine, medians over the rounds; every round asks for other bids.
+disk. `over_generate` sets the in-process engine against transformers' own `generate` with num_return_sequences, on
+prompts of the same round. All are measured in turns, medians over the rounds; every round asks for other bids.
 """
 
 import json
@@ -22,6 +23,7 @@ from training.simulation.sampling import Sampler, SampleRequest, SamplingSetting
 from training.simulation.vllm_server import CONTEXT, PYTHON, ServerFailed, serve_vllm
 
 SAMPLES = 5
+GENERATED = 8  # queries that `generate` answers in one batch: more make it slower
 SETTINGS = SamplingSettings(max_tokens=300, context=CONTEXT)
 TARGET = 0.9
 OFFLINE = """
@@ -51,6 +53,7 @@ class SamplingReport:
     queries: int
     samples: int
     transformers_rate: int
+    over_generate: float
     answers_ratio: float
     pipeline_ratio: float
     pipeline_target: float
@@ -106,19 +109,22 @@ def measure_sampling(*, seconds: float, rounds: int, say: Callable[[str], None] 
         for number in range(1, rounds + 1):
             bare = _rate(sampler, prompts(number, count), seed=number)
             answers, whole = run(number, count)
-            rates.append((bare, answers / bare, whole / bare))
+            asked = prompts(number, GENERATED)
+            over = _rate(sampler, asked, seed=number) / _generate_rate(sampler, asked, seed=number)
+            rates.append((bare, answers / bare, whole / bare, over))
             say(
                 f"round {number} of {rounds}: engine {bare:.0f} tokens/s, answers {answers / bare:.2f} of that,"
-                f" pipeline {whole / bare:.2f}"
+                f" pipeline {whole / bare:.2f}, {over:.2f} times generate"
             )
         server, offline, missing = _vllm(model, prompts(1, count), Path(scratch), say)
     return SamplingReport(
         rounds=rounds,
         queries=count,
         samples=SAMPLES,
-        transformers_rate=round(median(bare for bare, _, _ in rates)),
-        answers_ratio=round(median(ratio for _, ratio, _ in rates), 3),
-        pipeline_ratio=round(median(ratio for _, _, ratio in rates), 3),
+        transformers_rate=round(median(bare for bare, *_ in rates)),
+        over_generate=round(median(ratio for *_, ratio in rates), 2),
+        answers_ratio=round(median(ratio for _, ratio, *_ in rates), 3),
+        pipeline_ratio=round(median(ratio for _, _, ratio, _ in rates), 3),
         pipeline_target=TARGET,
         vllm_server_rate=server and round(server),
         vllm_offline_rate=offline and round(offline),
@@ -178,6 +184,31 @@ def _rate(sampler: Sampler, requests: Sequence[SampleRequest], *, seed: int) -> 
     began = time.monotonic()
     answers = list(sampler.sample(requests, n=SAMPLES, settings=replace(SETTINGS, seed=seed)))
     return sum(answer.tokens for found in answers for answer in found) / (time.monotonic() - began)
+
+
+def _generate_rate(sampler: Sampler, requests: Sequence[SampleRequest], *, seed: int) -> float:
+    """Tokens per second of the same model under transformers' own loop, one batch, padded on the left."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tok = AutoTokenizer.from_pretrained(sampler.source["model"], padding_side="left")
+    model = AutoModelForCausalLM.from_pretrained(sampler.source["model"], dtype=sampler.source["dtype"]).eval()
+    texts = [
+        tok.apply_chat_template(list(request.messages), add_generation_prompt=True, tokenize=False)
+        for request in requests
+    ]
+    tok.pad_token = tok.pad_token or tok.eos_token
+    began = time.monotonic()
+    prompts = tok(texts, add_special_tokens=False, padding=True, return_tensors="pt")
+    torch.manual_seed(seed)
+    with torch.inference_mode():
+        written = model.generate(
+            **prompts, num_return_sequences=SAMPLES, do_sample=True, max_new_tokens=SETTINGS.max_tokens,
+            temperature=SETTINGS.temperature, top_p=SETTINGS.top_p, top_k=SETTINGS.top_k, pad_token_id=tok.pad_token_id,
+        )  # fmt: skip
+    answers = written[:, prompts["input_ids"].shape[1] :]
+    tok.batch_decode(answers, skip_special_tokens=True)
+    return int((answers != tok.pad_token_id).sum()) / (time.monotonic() - began)
 
 
 def _vllm(

@@ -15,6 +15,7 @@ PAGES = [  # who, where
     ("owner", "/advertiser/{slug}/campaigns/new/"),
     ("analyst", "/analytics/"),
     ("staff", "/"),
+    ("staff", "/training/"),
 ]
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,12 @@ def test_rates_and_ratios_are_measured_and_what_is_missing_is_named(settings, ti
     torch.set_num_threads(1)
     settings.LAB_MODEL_DIR = tiny_model
     monkeypatch.setattr(benchmarking, "PYTHON", Path("nowhere"))
+    monkeypatch.setattr(benchmarking, "SETTINGS", replace(benchmarking.SETTINGS, max_tokens=12))
     call_command("benchmark", "sampling", "--seconds", "0.5", "--rounds", "1", "--json")
     torch.set_num_threads(before)
     report = json.loads(capsys.readouterr().out)
     assert report["transformers_rate"] > 0
+    assert report["over_generate"] > 0
     assert report["answers_ratio"] > 0  # the target is for a quiet machine
     assert report["pipeline_target"] == 0.9
     assert (report["vllm_server_rate"], report["missing"]) == (None, ["vLLM: make vllm-cpu"])

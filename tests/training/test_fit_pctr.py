@@ -130,7 +130,7 @@ def test_own_questions_run_through_the_same_code(tmp_path, capsys):
     profiles, queries, _ = read_queries(questions, seed=0)
     world = World(ADS, {profile.id: profile for profile in profiles}, queries)
     run = simulated(tmp_path / "run", world=world, samples=5)
-    fit(run, tmp_path / "psi", "--queries-file", str(questions), "--ads", str(ads), "--allow-bias", "--json")
+    fit(run, tmp_path / "psi", "--queries", str(questions), "--ads", str(ads), "--allow-bias", "--json")
     assert json.loads(capsys.readouterr().out)["rows"]["fit"] > 500
 
 
@@ -139,7 +139,7 @@ def test_own_questions_run_through_the_same_code(tmp_path, capsys):
     [
         (("--world", "none"), "holds no finished world"),
         (("--world", "none", "--ads", "a"), "brings its own ads"),
-        (("--ads", "a"), "--ads needs --queries-file"),
+        (("--ads", "a"), "--ads needs --queries"),
         (("--from", "none"), "none holds no pCTR named context"),
     ],
 )

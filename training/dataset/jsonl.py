@@ -4,6 +4,7 @@ A finished file appears at once, by renaming. A file that grows over hours grows
 that was killed goes on behind its last whole line.
 """
 
+import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -96,15 +97,29 @@ class Growing:
         _flush(self._file)
 
 
+def _take(file: TextIO, path: Path) -> None:
+    """Hold the file until it is closed. It may have been finished, and renamed, after we opened it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        mine = os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except OSError:
+        mine = False
+    if not mine:
+        raise DataError(f"{path.name} is being written by another process")
+
+
 @contextmanager
 def growing(path: Path) -> Iterator[Growing]:
-    """Go on with `FILE.part`, a broken last line cut away; when the block ends without an error, it becomes FILE."""
+    """Go on with `FILE.part`, a broken last line cut away; when the block ends without an error, it becomes FILE.
+
+    Raises DataError while another process, or another thread of this one, lets it grow.
+    """
     scratch = path.with_name(path.name + ".part")
-    scratch.touch()
-    content = scratch.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    os.truncate(scratch, len(whole))
     with scratch.open("a", encoding="utf-8") as file:
+        _take(file, scratch)
+        content = scratch.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        os.truncate(scratch, len(whole))
         yield Growing(file, whole.count(b"\n"))
         _flush(file)
     os.replace(scratch, path)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.dataset.ranks import correlation, rank_correlation
 from training.dataset.records import AdFeedback, Feedback
 
 
@@ -51,8 +52,8 @@ def agreement(*, first: Sequence[Feedback], second: Sequence[Feedback], names: t
         ads=len(pairs),
         first_ctr=float(a.mean()) if pairs else None,
         second_ctr=float(b.mean()) if pairs else None,
-        correlation=_correlation(a, b),
-        rank_correlation=_correlation(_ranks(a), _ranks(b)),
+        correlation=correlation(a, b),
+        rank_correlation=rank_correlation(a, b),
         kappa=_kappa(*(np.array([pair[side].clicked for pair in pairs], bool) for side in (0, 1))),
         by_position=tuple(
             PositionAgreement(
@@ -68,18 +69,6 @@ def agreement(*, first: Sequence[Feedback], second: Sequence[Feedback], names: t
 
 def _liking(ad: AdFeedback) -> float:
     return float(ad.clicked) if ad.ctr is None else ad.ctr
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
-    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return None
-    return float(np.corrcoef(a, b)[0, 1])
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 0; equal values share the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts + 1) / 2)[inverse]
 
 
 def _kappa(a: np.ndarray, b: np.ndarray) -> float | None:

@@ -11,10 +11,12 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+from pydantic import StrictInt
 
 from campaigns.auction.validation import InvalidInput, clean_ad_id, clean_profile, clean_title, title_skeleton
 from training.dataset import jsonl
@@ -31,13 +33,14 @@ _SUFFIXES: dict[str, Format] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "js
 
 @dataclass(frozen=True)
 class GivenAd:
-    """An ad as somebody's file has it. `url` is accepted and left out: a world has no landing pages."""
+    """An ad as somebody's file has it. A world has no use for `url` and `bid`; the market has."""
 
     title: str
     id: str = ""
     category: str = ""
     description: str = ""
     url: str = ""
+    bid: str | StrictInt = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,15 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.done}, {self.reason}: {self.title[:60]!r}"
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The entries that can be used, each with where it stands; how many were read; and what was done to some."""
+
+    entries: list[tuple[str, GivenAd]]
+    read: int
+    problems: list[Problem]
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,18 @@ def import_ads(path: Path, *, form: Format | None = None, limit: int | None = No
     The first of several ads whose titles look the same stays. `limit` draws that many by seed, two of one category at a
     time from as many categories as it takes, and keeps the file's order.
     """
+    catalogue = read_catalogue(path, form=form)
+    kept = [given for _, given in catalogue.entries]
+    taken = {given.id for given in kept}
+    ids = (f"Ad-{number}" for number in range(FIRST_ID, 10**9))
+    free = (ad_id for ad_id in ids if ad_id not in taken)
+    chosen = _draw(kept, limit, seed) if limit is not None else kept
+    ads = [Ad(ad.id or next(free), ad.title, ad.category, ad.description) for ad in chosen]
+    return Imported(ads, catalogue.read, catalogue.problems)
+
+
+def read_catalogue(path: Path, *, form: Format | None = None) -> Catalogue:
+    """The entries of a file, titles made fit for a marker. Raises DataError with file and line."""
     entries = list(_entries(path, form or _guess(path)))
     problems: list[Problem] = []
     taken: dict[str, str] = {}  # ids of the file and where they stand
@@ -94,7 +118,7 @@ def import_ads(path: Path, *, form: Format | None = None, limit: int | None = No
             if entry.id in taken:
                 raise DataError(f"{where}: the id {entry.id} stands there twice, first at {taken[entry.id]}")
             taken[entry.id] = where
-    kept: list[GivenAd] = []
+    kept: list[tuple[str, GivenAd]] = []
     looks: set[str] = set()
     for where, entry in entries:
         title, done, reason = _title(entry.title)
@@ -104,14 +128,11 @@ def import_ads(path: Path, *, form: Format | None = None, limit: int | None = No
             problems.append(Problem(where, done, reason, entry.title))
         if title is not None:
             looks.add(look)
-            kept.append(GivenAd(title, entry.id, _line(entry.category), _line(entry.description)))
+            texts = {"category": _line(entry.category), "description": _line(entry.description)}
+            kept.append((where, replace(entry, title=title, **texts)))
     if not kept:
         raise DataError(f"{path.name}: holds no ad that can be used")
-    ids = (f"Ad-{number}" for number in range(FIRST_ID, 10**9))
-    free = (ad_id for ad_id in ids if ad_id not in taken)
-    chosen = _draw(kept, limit, seed) if limit is not None else kept
-    ads = [Ad(ad.id or next(free), ad.title, ad.category, ad.description) for ad in chosen]
-    return Imported(ads, len(entries), problems)
+    return Catalogue(kept, len(entries), problems)
 
 
 # --- titles ---

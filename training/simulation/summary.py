@@ -2,33 +2,37 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from math import sqrt
+from dataclasses import dataclass, field
 from typing import Any
 
 from chat.adllm import markup
 from training.dataset.penalty import penalty
 from training.dataset.records import Ad, Auction, Feedback, Response
+from training.simulation.clicks_by_bid import ClicksByBid
 
 
 @dataclass
-class _BidSums:
-    """The sums over one query's candidates that a regression of clicks on bids needs."""
+class _OneQuery:
+    """What happened in the answers to one query, by ad."""
 
-    count: int = 0
-    x: float = 0.0
-    xx: float = 0.0
-    y: float = 0.0
-    xy: float = 0.0
+    answers: int = 0
+    shown: Counter[str] = field(default_factory=Counter)
+    clicks: Counter[str] = field(default_factory=Counter)
+    ctr: Counter[str] = field(default_factory=Counter)  # sums of chances
+
+    def close(self, auction: Auction | None, by_bid: ClicksByBid) -> None:
+        if auction is not None:
+            by_bid.add(auction, answers=self.answers, shown=self.shown, clicks=self.clicks, ctr=self.ctr)
 
 
 def summarize(rows: Iterable[tuple[Auction, Response, Feedback]], *, ads: Mapping[str, Ad]) -> dict[str, Any]:
     """Figures over all answers, each given with its auction and its feedback; answers of one query stand together.
 
-    `revenue_per_query` is the mean over answers of the sum of b * c, the paper's revenue. `reward_per_query` is the
-    mean of Eq. 8 with lambda 1; its pctr is the user's true chance of a click where the click model knows it and the
-    drawn click, 0 or 1, where it does not: `reward_ctr` says "true", "clicked" or "mixed". N_ad and format errors are
-    markup's, with no cap on the number of ads.
+    `revenue_per_query` is the mean over answers of the sum of b * c, the paper's revenue. Rewards are means of Eq. 8
+    with lambda 1: `reward_from_clicks` takes the drawn click, 0 or 1, for the pctr, `reward_from_ctr` the user's true
+    chance of a click (None where the click model does not know it). `reward_per_query` takes what is known of each ad;
+    `reward_ctr` says which: "true", "clicked" or "mixed". N_ad and format errors are markup's, with no cap on the
+    number of ads.
     """
     shown: Counter[str] = Counter()
     clicked: Counter[str] = Counter()
@@ -38,47 +42,44 @@ def summarize(rows: Iterable[tuple[Auction, Response, Feedback]], *, ads: Mappin
     errors: Counter[str] = Counter()
     judge_errors: Counter[str] = Counter()
     n_ads_seen: Counter[int] = Counter()
-    revenue = reward = 0.0
+    revenue = expected = costs = 0.0  # `expected` takes the true chance of a click where it is known
     known: set[bool] = set()
-    sums: list[_BidSums] = []
-    current, auction_clicks, answers_here = None, Counter(), 0
-
-    def close() -> None:
-        if current is not None:
-            sums.append(_bid_sums(current, auction_clicks, answers_here))
+    by_bid = ClicksByBid()
+    current, here = None, _OneQuery()
 
     for auction, response, feedback in rows:
         if auction is not current:
-            close()
-            current, auction_clicks, answers_here = auction, Counter(), 0
-        answers_here += 1
+            here.close(current, by_bid)
+            current, here = auction, _OneQuery()
+        here.answers += 1
         candidates = auction.candidates(ads)
         parsed = markup.parse(response.text, candidates, max_ads=len(candidates))
         bids = dict(zip(auction.ad_ids, auction.bids, strict=True))
-        value = -penalty(parsed)
+        costs += penalty(parsed)
         for ad in feedback.ads:
             shown[ad.ad_id] += 1
             places[ad.position] += 1
             known.add(ad.ctr is not None)
-            value += bids[ad.ad_id] * (ad.clicked if ad.ctr is None else ad.ctr)
+            here.shown[ad.ad_id] += 1
+            here.ctr[ad.ad_id] += ad.ctr or 0.0
+            expected += bids[ad.ad_id] * (ad.clicked if ad.ctr is None else ad.ctr)
             if ad.clicked:
                 clicked[ad.ad_id] += 1
                 place_clicks[ad.position] += 1
-                auction_clicks[ad.ad_id] += 1
+                here.clicks[ad.ad_id] += 1
                 revenue += bids[ad.ad_id]
-        reward += value
         n_ads_seen[parsed.n_ads] += 1
         errors.update({kind.value: count for kind, count in parsed.errors.items()})
         judge_errors.update(feedback.errors)
         counts["with_format_error"] += bool(parsed.errors)
         counts["cut"] += not response.finished
         counts["tokens"] += response.tokens
-    close()
+    here.close(current, by_bid)
 
     answers = sum(n_ads_seen.values())
     total_shown, total_clicks = shown.total(), clicked.total()
     return {
-        "queries": len(sums),
+        "queries": len(by_bid.queries),
         "answers": answers,
         "tokens": counts["tokens"],
         "tokens_per_answer": _ratio(counts["tokens"], answers),
@@ -111,50 +112,15 @@ def summarize(rows: Iterable[tuple[Auction, Response, Feedback]], *, ads: Mappin
             for ad_id, count in sorted(shown.items(), key=lambda item: (-item[1], item[0]))
         ],
         "revenue_per_query": _ratio(revenue, answers),
-        "reward_per_query": _ratio(reward, answers),
+        "reward_per_query": _ratio(expected - costs, answers),
         "reward_ctr": {frozenset({True}): "true", frozenset({False}): "clicked"}.get(frozenset(known), "mixed")
         if known
         else "none shown",
-        "clicks_by_bid": slope(sums),
+        "reward_from_clicks": _ratio(revenue - costs, answers),
+        "reward_from_ctr": None if False in known else _ratio(expected - costs, answers),
+        "clicks_by_bid": by_bid.figures(ctr_known=False not in known),
         "judge_errors": dict(sorted(judge_errors.items())),
     }
-
-
-def slope(sums: Iterable[_BidSums]) -> dict[str, float | None]:
-    """Do clicks rise with bids? Least squares of an ad's clicks per answer on its bid, over all candidates (Fig. 4a).
-
-    An ad that was not shown was not clicked. One unit is one unit of the bid. The standard error takes the candidates
-    of one query as one draw, since they share answers; None with fewer than three queries.
-    """
-    groups = list(sums)
-    count = sum(g.count for g in groups)
-    if len(groups) < 3 or not count:
-        return {"slope": None, "standard_error": None, "t": None}
-    x, y = sum(g.x for g in groups) / count, sum(g.y for g in groups) / count
-    spread = sum(g.xx for g in groups) - count * x * x
-    if spread <= 0:
-        return {"slope": None, "standard_error": None, "t": None}
-    b = (sum(g.xy for g in groups) - count * x * y) / spread
-    # Residual e = y_i - y - b (x_i - x); the score of a query is the sum of (x_i - x) e.
-    scores = ((g.xy - x * g.y) - y * (g.x - x * g.count) - b * (g.xx - 2 * x * g.x + x * x * g.count) for g in groups)
-    error = sqrt(sum(score * score for score in scores) * len(groups) / (len(groups) - 1)) / spread
-    return {
-        "slope": float(f"{b:.6g}"),
-        "standard_error": float(f"{error:.6g}"),
-        "t": round(b / error, 3) if error else None,
-    }
-
-
-def _bid_sums(auction: Auction, clicks: Mapping[str, int], answers: int) -> _BidSums:
-    found = _BidSums()
-    for ad_id, bid in zip(auction.ad_ids, auction.bids, strict=True):
-        rate = clicks.get(ad_id, 0) / answers
-        found.count += 1
-        found.x += bid
-        found.xx += bid * bid
-        found.y += rate
-        found.xy += bid * rate
-    return found
 
 
 def _ratio(part: float, whole: float) -> float | None:
@@ -174,10 +140,16 @@ def told(figures: Mapping[str, Any], timing: Mapping[str, float]) -> str:
         f"{figures['clicks']} clicks on {figures['ads_shown']} shown ads, CTR {_percent(figures['ctr'])}",
         "CTR by position: "
         + (", ".join(f"{row['position'] + 1}: {_percent(row['ctr'])}" for row in figures["ctr_by_position"]) or "none"),
-        f"revenue {figures['revenue_per_query']} a query, reward (Eq. 8, ctr: {figures['reward_ctr']})"
-        f" {figures['reward_per_query']}",
+        f"revenue {figures['revenue_per_query']} a query, reward (Eq. 8) {figures['reward_from_clicks']} by clicks, "
+        + ("true CTR unknown" if (by_ctr := figures["reward_from_ctr"]) is None else f"{by_ctr} by true CTR"),
         "clicks against bid: "
-        + ("too few queries" if bid["slope"] is None else f"slope {bid['slope']} +- {bid['standard_error']}"),
+        + (
+            "too few queries"
+            if bid["slope"] is None
+            else f"slope {bid['slope']} +- {bid['standard_error']}{', within noise of 0' * bid['within_noise']}"
+            f", rank correlation over bands {bid['rank_correlation']}"
+        ),
+        "clicks per 1,000 candidates, by bid: " + (", ".join(map(_band, bid["bands"])) or "none"),
         f"judge errors: {_counts(figures['judge_errors']) or 'none'}",
         "",
         "the ten ads shown most              shown  clicks    CTR",
@@ -191,6 +163,10 @@ def told(figures: Mapping[str, Any], timing: Mapping[str, float]) -> str:
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f}%"
+
+
+def _band(row: Mapping[str, Any]) -> str:
+    return f"{row['bids'][0]}-{row['bids'][1]}: {1000 * row['clicks_per_answer']:.2f}"
 
 
 def _counts(kinds: Mapping[str, int]) -> str:

@@ -9,7 +9,9 @@ differently in a batch of another shape; where bytes must be equal, ask again fr
 """
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -22,6 +24,10 @@ ROWS = 160  # answers written together; more do not help two cores
 ATTENTION = "branches"
 
 
+class _Read(Exception):
+    """The last layer's keys and values are there; what it would make of the prompt itself is not needed."""
+
+
 class Branches:
     """Keys and values while G prompts are answered by n answers each: the prompts', shared, and the answers' own."""
 
@@ -29,9 +35,12 @@ class Branches:
         self.prefix = [(layer.keys, layer.values) for layer in cache.layers]  # each (G, kv heads, P, size)
         self.n = n
         width = self.prefix[0][0].shape[2]
-        self.hidden = (torch.arange(width, device=lengths.device) >= lengths[:, None])[:, None, None]  # (G, 1, 1, P)
+        self.shortest = int(lengths.min())
+        places = torch.arange(self.shortest, width, device=lengths.device)
+        self.hidden = (places >= lengths[:, None])[:, None, None]  # (G, 1, 1, P - shortest): padding
         self.own: list[tuple[torch.Tensor, torch.Tensor]] = []  # each (G * n, kv heads, room, size)
         self.step = 0
+        self._scores: torch.Tensor | None = None
 
     def add(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Keep this step's key and value (G * n, kv heads, 1, size); returns all of the answers' so far."""
@@ -45,6 +54,13 @@ class Branches:
         keys[:, :, self.step], values[:, :, self.step] = key[:, :, 0], value[:, :, 0]
         return keys[:, :, : self.step + 1], values[:, :, : self.step + 1]
 
+    def scores(self, *shape: int, like: torch.Tensor) -> torch.Tensor:
+        """Room for one layer's scores, the same memory every time: they are the largest thing that a step makes."""
+        size = math.prod(shape)
+        if self._scores is None or self._scores.numel() < size:
+            self._scores = like.new_empty(size + size // 8)
+        return self._scores[:size].view(shape)
+
     def keep(self, groups: torch.Tensor) -> None:
         """Forget all queries but these."""
         rows = (groups[:, None] * self.n + torch.arange(self.n, device=groups.device)).flatten()
@@ -53,30 +69,40 @@ class Branches:
         self.hidden = self.hidden[groups]
 
 
-def _attend(module, query, key, value, attention_mask, scaling=None, branches: Branches | None = None, **kwargs):
-    """Attention over a shared prefix and own tokens; without branches, the usual one."""
+def _attend(
+    module, query, key, value, attention_mask, scaling=None, branches: Branches | None = None, last=None, **kwargs
+):
+    """Attention over a shared prefix and own tokens; without branches the usual one, and none in the layer `last`."""
     if branches is None:
+        if module.layer_idx == last:
+            raise _Read
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     keys, values = branches.add(module.layer_idx, key, value)
-    prefix_keys, prefix_values = branches.prefix[module.layer_idx]
+    prefix_keys, prefix_values = (part.flatten(0, 1) for part in branches.prefix[module.layer_idx])
     rows, heads, _, size = query.shape
-    groups, shared, width, n = prefix_keys.shape[0], key.shape[1], prefix_keys.shape[2], branches.n
-    query = query.reshape(rows, shared, heads // shared, size) * (scaling or size**-0.5)
+    shared, width, n = key.shape[1], prefix_keys.shape[1], branches.n
+    groups, per = rows // n, heads // shared
+    query = query.reshape(rows, shared, per, size) * (scaling or size**-0.5)
 
     # 1) All answers of a query, and all heads that share keys, are rows of one product with the prefix.
-    stacked = query.view(groups, n, shared, -1, size).transpose(1, 2).reshape(groups, shared, -1, size)
-    to_prefix = (stacked @ prefix_keys.transpose(2, 3)).masked_fill(branches.hidden, float("-inf"))
-    to_own = query @ keys.transpose(2, 3)  # (G * n, kv heads, heads a key, T)
+    def stacked(part: torch.Tensor) -> torch.Tensor:  # (G * n, kv heads, per, X) -> (G * kv heads, n * per, X)
+        return part.view(groups, n, shared, per, -1).transpose(1, 2).reshape(groups * shared, n * per, -1)
+
+    def by_answer(part: torch.Tensor) -> torch.Tensor:  # and back
+        return part.view(groups, shared, n, per, -1).transpose(1, 2).reshape(rows, shared, per, -1)
+
+    scores = branches.scores(groups * shared, n * per, width + keys.shape[2], like=query)
+    torch.bmm(stacked(query), prefix_keys.transpose(1, 2), out=scores[..., :width])
+    padding = scores.view(groups, shared, n * per, -1)[..., branches.shortest : width]
+    padding.masked_fill_(branches.hidden, float("-inf"))
+    scores[..., width:] = stacked(query @ keys.transpose(2, 3))
 
     # 2) One softmax over both.
-    to_prefix = to_prefix.view(groups, shared, n, -1, width).transpose(1, 2).reshape(rows, shared, -1, width)
-    weights = torch.cat([to_prefix, to_own], dim=3).softmax(dim=3, dtype=torch.float32).to(query.dtype)
+    weights = scores.softmax(dim=2, dtype=torch.float32).to(query.dtype)
 
     # 3) And the values, weighed.
-    on_prefix = weights[..., :width].view(groups, n, shared, -1, width).transpose(1, 2)
-    out = on_prefix.reshape(groups, shared, -1, width) @ prefix_values
-    out = out.view(groups, shared, n, -1, size).transpose(1, 2).reshape(rows, shared, -1, size)
-    return (out + weights[..., width:] @ values).reshape(rows, 1, heads, size), None
+    out = by_answer(torch.bmm(weights[..., :width], prefix_values)) + by_answer(weights[..., width:]) @ values
+    return out.reshape(rows, 1, heads, size), None
 
 
 AttentionInterface.register(ATTENTION, _attend)
@@ -113,6 +139,7 @@ class TransformersSampler:
         self._model = loaded.eval().to(self._device)
         ends = loaded.generation_config.eos_token_id or self._tok.eos_token_id
         self._ends = torch.tensor(ends if isinstance(ends, list) else [ends], device=self._device)
+        self._last = loaded.config.get_text_config().num_hidden_layers - 1
         self._rows = rows
         self.source = {"model": str(model), "dtype": str(dtype).removeprefix("torch."), "sha256": _weights_hash(model)}
 
@@ -149,8 +176,10 @@ class TransformersSampler:
         lengths = torch.tensor([len(prompt) - 1 for prompt in prompts], device=device)
         width = int(lengths.max())
         padded = torch.tensor([prompt[:-1] + [0] * (width - len(prompt) + 1) for prompt in prompts], device=device)
-        read = self._model(input_ids=padded, use_cache=True, logits_to_keep=1)
-        branches = Branches(read.past_key_values, lengths, n)
+        cache = DynamicCache()
+        with suppress(_Read):
+            self._model(input_ids=padded, past_key_values=cache, last=self._last)
+        branches = Branches(cache, lengths, n)
 
         # 2) The last token is the first step of every answer. Each query has random numbers of its own.
         last = torch.tensor([prompt[-1] for prompt in prompts], device=device).repeat_interleave(n)  # (G * n)

@@ -53,3 +53,13 @@ def test_a_killed_run_goes_on_behind_its_last_whole_line(tmp_path):
         assert out.count == 2
         out.add(rows[2:])
     assert list(jsonl.read(Response, file)) == rows
+
+
+def test_a_growing_file_has_one_writer(tmp_path):
+    with jsonl.growing(tmp_path / "rows.jsonl") as first:
+        first.add([Ad("Ad-1000", "Acme Mug")])
+        second = jsonl.growing(tmp_path / "rows.jsonl")
+        with pytest.raises(jsonl.DataError, match=r"rows\.jsonl\.part is being written"):
+            second.__enter__()
+        first.add([Ad("Ad-1001", "Acme Pan")])
+    assert [ad.id for ad in jsonl.read(Ad, tmp_path / "rows.jsonl")] == ["Ad-1000", "Ad-1001"]

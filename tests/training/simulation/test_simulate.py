@@ -25,7 +25,7 @@ def test_own_ads_and_questions_run_through_the_same_code(tmp_path, capsys):
     with FakeOpenAI(plan=Plan(text="For tea, take @Acme Mug@[Ad-4000].")) as fake:
         call_command(
             *(*TINY, "--base-url", fake.base_url, "--out", str(tmp_path / "run")),
-            *("--ads", str(ads), "--queries-file", str(queries)),
+            *("--ads", str(ads), "--queries", str(queries)),
         )
         assert '"Ad Title": "Acme Mug"' in fake.requests[0]["messages"][0]["content"]
     told = capsys.readouterr().out

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from training.dataset.records import Ad, AdFeedback, Auction, Feedback, Response
+from training.simulation.clicks_by_bid import band_of
 from training.simulation.summary import summarize, told
 
 ADS = {f"Ad-{n}": Ad(id=f"Ad-{n}", title=f"Mug {n}") for n in (1, 2, 3)}
@@ -39,12 +40,14 @@ def test_revenue_and_reward_are_those_of_eq_8():
     assert figures["revenue_per_query"] == 30.0  # 90 / 3
     assert figures["reward_per_query"] == round((90 - 40 + 0 - 510) / 3, 4)
     assert figures["reward_ctr"] == "clicked"
+    assert (figures["reward_from_clicks"], figures["reward_from_ctr"]) == (figures["reward_per_query"], None)
 
 
 def test_the_true_chance_takes_the_click_s_place_in_the_reward():
     figures = summarize([answer(ONE, "Take @Mug 2@[Ad-2].", ctr=0.5)], ads=ADS)
     assert (figures["revenue_per_query"], figures["reward_per_query"]) == (0.0, 10.0)  # 40 * 0.5 - 10
     assert figures["reward_ctr"] == "true"
+    assert (figures["reward_from_clicks"], figures["reward_from_ctr"]) == (-10.0, 10.0)  # nobody clicked
 
 
 @pytest.mark.parametrize("gain", [0.0, 0.005])
@@ -68,6 +71,26 @@ def test_the_slope_is_that_of_least_squares(gain):
     assert found["slope"] == pytest.approx(slope, rel=1e-4)
     assert found["standard_error"] == pytest.approx(error, rel=1e-4)
     assert (abs(found["t"]) > 5) == bool(gain)
+    assert found["within_noise"] == (not gain)
+    assert (found["rank_correlation"] > 0.95) == bool(gain)
+
+
+def test_bands_count_every_candidate_of_every_answer():
+    rows = [answer(ONE, "Take @Mug 1@[Ad-1] or @Mug 3@[Ad-3].", "Ad-3", ctr=0.25), answer(ONE, "Take @Mug 3@[Ad-3].")]
+    bands = {tuple(row["bids"]): row for row in summarize(rows, ads=ADS)["clicks_by_bid"]["bands"]}
+    assert list(bands) == [(1, 10), (31, 40), (81, 90)]  # of the bids 10, 40 and 90
+    assert [(row["candidates"], row["shown"], row["clicks"]) for row in bands.values()] == [
+        (2, 1, 0),
+        (2, 0, 0),
+        (2, 2, 1),
+    ]
+    assert bands[81, 90]["clicks_per_answer"] == bands[81, 90]["ctr"] == 0.5
+    assert bands[1, 10]["true_ctr"] is None  # the second answer's chances are not known
+
+
+@pytest.mark.parametrize(("bid", "band"), [(1, 0), (10, 0), (11, 1), (50, 4), (51, 5), (91, 9), (100, 9), (101, 9)])
+def test_ten_bands_hold_ten_bids_each(bid, band):
+    assert band_of(bid) == band
 
 
 def test_nothing_at_all_has_figures_too():

@@ -14,6 +14,7 @@ from training.simulation.vllm_server import PYTHON, serve_vllm
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.vllm,
     pytest.mark.timeout(600),
     pytest.mark.skipif(not PYTHON.exists(), reason="no vLLM: make vllm-cpu"),
 ]

@@ -29,7 +29,7 @@ class Command(BaseCommand):
         parser.add_argument("--from", type=Path, dest="start", help="folder of an earlier model to update")
         parser.add_argument("--world", type=Path, help="the run's world, if it does not stand in the run's folder")
         parser.add_argument("--ads", type=Path, help="the run's own ads, if it was given any")
-        parser.add_argument("--queries-file", type=Path, help="the run's own questions, if it was given any")
+        parser.add_argument("--queries", type=Path, dest="queries_file", help="the run's own questions, if any")
         parser.add_argument("--encoder", default="", help="sentence encoder by name or folder (default: the built-in)")
         parser.add_argument("--allow-bias", action="store_true", help="keep the model even if Assumption 4.1 fails")
         parser.add_argument("--seed", type=int, default=0)
@@ -103,10 +103,10 @@ class Command(BaseCommand):
         """The world named, the one in the run's folder, or one of the files named, as `simulate` chooses it."""
         run, ads_file, queries_file = options["run"], options["ads"], options["queries_file"]
         if options["world"] and (ads_file or queries_file):
-            raise CommandError("--world brings its own ads and questions: leave out --ads and --queries-file.")
+            raise CommandError("--world brings its own ads and questions: leave out --ads and --queries.")
         if not queries_file:
             if ads_file:
-                raise CommandError("--ads needs --queries-file: a run over the built-in questions holds its own world.")
+                raise CommandError("--ads needs --queries: a run over the built-in questions holds its own world.")
             return read_world(options["world"] or run / "world")
         ads = read_ads(ads_file) if ads_file else shop_ads()
         seed = read_manifest(run)["settings"].get("seed", 0)

@@ -1,0 +1,67 @@
+"""What staff type to start a simulation. Files are read here and now, so that a wrong line is named at once."""
+
+import tempfile
+from pathlib import Path
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import UploadedFile
+
+from training.dataset.jsonl import DataError
+from training.simulation.presets import PRESETS
+from training.simulation.world import read_ads, read_queries
+
+BUILT_IN = {name: preset for name, preset in PRESETS.items() if not preset.user_llm}  # need no server
+MOST_QUERIES, MOST_SAMPLES, MOST_SEED = 15_000, 50, 2**31 - 1
+MOST_BYTES = 10_000_000
+
+
+def _told(name: str) -> str:
+    preset = BUILT_IN[name]
+    return f"{name}: {preset.queries} questions, {preset.samples} answers each"
+
+
+class SimulationForm(forms.Form):
+    preset = forms.ChoiceField(choices=[(name, _told(name)) for name in reversed(BUILT_IN)], label="Preset")
+    queries = forms.IntegerField(
+        required=False, min_value=1, max_value=MOST_QUERIES, label="Questions", help_text="Empty: the preset's number."
+    )
+    samples = forms.IntegerField(
+        required=False, min_value=1, max_value=MOST_SAMPLES, label="Answers each", help_text="Empty: the preset's."
+    )
+    seed = forms.IntegerField(
+        min_value=0, max_value=MOST_SEED, initial=0, label="Seed", help_text="The same seed gives the same run."
+    )
+    ads = forms.FileField(
+        required=False, label="Your own ads", help_text="JSON Lines, as import_ads writes them. Empty: the demo market."
+    )
+    own_queries = forms.FileField(
+        required=False, label="Your own questions", help_text='JSON Lines: {"text": "…"}. Empty: the built-in users.'
+    )
+
+    def clean_ads(self) -> bytes | None:
+        return _checked(self.cleaned_data["ads"], read_ads)
+
+    def clean_own_queries(self) -> bytes | None:
+        return _checked(self.cleaned_data["own_queries"], lambda path: read_queries(path, seed=0))
+
+    @property
+    def asked(self) -> dict[str, object]:
+        return {name: self.cleaned_data[name] for name in ("preset", "queries", "samples", "seed")}
+
+
+def _checked(given: UploadedFile | None, read) -> bytes | None:
+    """The file's bytes, once `read` has found nothing wrong with them."""
+    if given is None:
+        return None
+    if given.size > MOST_BYTES:
+        raise ValidationError(f"The file is larger than {MOST_BYTES // 1_000_000} MB.")
+    content = given.read()
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "the file")
+        path.write_bytes(content)
+        try:
+            read(path)
+        except DataError as error:
+            raise ValidationError(f"{error}.") from None
+    return content
