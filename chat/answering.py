@@ -26,6 +26,7 @@ from chat.models import ModelVersion, Turn
 from chat.turns import (
     CUT_OFF,
     NO_ANSWER,
+    UNWATCHED,
     Frame,
     Status,
     finished_turn,
@@ -58,8 +59,14 @@ def nobody_watches(frame: Frame) -> None:
     """The frames of an answer that is only read when it is finished."""
 
 
-async def generate(turn: Turn, *, engine: Engine | None = None, publish: Publish = nobody_watches) -> None:
-    """Answer one queued turn, once: whoever comes second finds it claimed and leaves.
+async def generate(
+    turn: Turn,
+    *,
+    engine: Engine | None = None,
+    publish: Publish = nobody_watches,
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> None:
+    """Answer one queued turn, once: whoever comes second finds it claimed and leaves. `is_wanted` may read the database.
 
     It ends in a final status whatever happens, unless the database itself is gone; `mark_stale_turns` finds it then. A
     cancelled task leaves an interrupted turn.
@@ -100,11 +107,15 @@ async def generate(turn: Turn, *, engine: Engine | None = None, publish: Publish
                     await answer.add(answer.parser.feed(event.text))
                     answer.show()
 
-                # 7) Every half second: save the text so far, which is also the heartbeat, and learn of a stop.
+                # 7) Every half second: save the text so far, which is also the heartbeat, and learn of a stop, or that
+                # everybody has left: what nobody reads is not written on.
                 if time.monotonic() - saved >= SAVE_SECONDS:
                     saved = time.monotonic()
                     if not await in_thread(save_so_far, turn, answer.stored()):
                         status = Status.STOPPED
+                        break
+                    if not await in_thread(is_wanted):
+                        status, error = Status.INTERRUPTED, UNWATCHED
                         break
     except EngineError as failure:
         status, error = Status.INTERRUPTED, failure.user_message

@@ -85,6 +85,7 @@ class Turn(models.Model):
     profile = models.TextField(blank=True)
     status = models.CharField(max_length=11, choices=Status, default=Status.QUEUED)
     stop_requested = models.BooleanField(default=False)  # by the visitor; the writer sees it within half a second
+    watched_until = models.DateTimeField(null=True)  # by a reader of another process, or a page without script
     error = models.CharField(max_length=300, blank=True)  # what the visitor is told
     text = models.TextField(blank=True)  # the model's own words, markers included; never shown unrendered
     segments = models.JSONField(default=list)  # [{"text": ...} | {"ad_id", "title", "first", "token"}]
@@ -95,11 +96,14 @@ class Turn(models.Model):
     duration_ms = models.PositiveIntegerField(null=True)
     prompt_tokens = models.PositiveIntegerField(null=True)
     completion_tokens = models.PositiveIntegerField(null=True)
-    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+    created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(auto_now=True)  # the heartbeat of a streaming turn
 
     class Meta:
         ordering = ["created_at"]
+        indexes = [  # holds all that the day's budget needs, so that no text is read for it
+            models.Index(fields=["created_at", "prompt_tokens", "completion_tokens"], name="turn_tokens_by_time")
+        ]
         constraints = [UniqueConstraint(fields=["conversation", "idempotency_key"], name="one_turn_per_submission")]
 
 

@@ -82,7 +82,7 @@ def engine_for(version: ModelVersion) -> Engine:
 
 @lru_cache(maxsize=8)
 def _engine(base_url: str, model: str, api_key: str) -> Engine:
-    """Kept, because an engine remembers what its server does not understand, and its breaker that the server is down."""
+    """Kept: an engine remembers what its server does not understand, and the breaker that it is down."""
     return Breaker(OpenAIEngine(base_url=base_url, model=model, api_key=api_key))
 
 

@@ -57,6 +57,7 @@ def turn(request: HttpRequest, turn_id: UUID) -> HttpResponse:
     found = visitors_turn(turn_id=turn_id, visitor=visitor_hash(request))
     if request.htmx:
         return render(request, "chat/_turn.html", turn_context(request, found))
+    streams.keep_for_a_page_without_script(found.pk)
     return redirect(_address(found))
 
 
@@ -143,6 +144,7 @@ def _started(request: HttpRequest, turn: Turn, *, template: str) -> HttpResponse
         except streams.Busy as busy:
             return _refused(request, str(busy), status=503, conversation=_withdrawn(turn))
     if not request.htmx:
+        streams.keep_for_a_page_without_script(turn.pk)
         return redirect(_address(turn))
     context = {**turn_context(request, turn), **_composer_context(request, conversation=turn.conversation)}
     response = render(request, template, context)

@@ -17,8 +17,8 @@ RETRY_SECONDS = 5.0  # after that long the next question finds out whether it is
 class Breaker:
     """Closed it lets every question through; open, none. Once RETRY_SECONDS have passed, one question is the probe.
 
-    The probe asks for the server's health first, so it too is refused within about a second, and closes the breaker with
-    the first token: a server that is back is in use again within RETRY_SECONDS of the next question.
+    The probe asks for the server's health first, so that it too is refused within about a second, and its first token
+    closes the breaker: a server that is back is in use again after RETRY_SECONDS at the latest.
     """
 
     def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.monotonic) -> None:
