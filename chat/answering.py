@@ -29,6 +29,7 @@ from chat.turns import (
     UNWATCHED,
     Frame,
     Status,
+    answers_today,
     finished_turn,
     frame_of,
     in_thread,
@@ -66,10 +67,10 @@ async def generate(
     publish: Publish = nobody_watches,
     is_wanted: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Answer one queued turn, once: whoever comes second finds it claimed and leaves. `is_wanted` may read the database.
+    """Answer one queued turn, once: whoever comes second finds it claimed and leaves.
 
     It ends in a final status whatever happens, unless the database itself is gone; `mark_stale_turns` finds it then. A
-    cancelled task leaves an interrupted turn.
+    cancelled task leaves an interrupted turn. `is_wanted` is asked twice a second and may read the database.
     """
     began = saved = time.monotonic()
     answer = _Answer(turn, publish)
@@ -226,17 +227,19 @@ def _milliseconds_since(began: float) -> int:
 
 
 class Busy(Exception):
-    """As many generations are running as the model server shall take, or as one visitor may have."""
+    """As many generations as the model server shall take, as one visitor may have, or as a day may see."""
 
 
 class Places:
-    """This process's places for generations, AD_LLM_CONCURRENCY of them."""
+    """This process's places for generations, AD_LLM_CONCURRENCY of them; and of all processes, ANSWERS_PER_DAY."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.taken = 0
 
     def take(self) -> None:
+        if answers_today(now=timezone.now()) >= settings.ANSWERS_PER_DAY:
+            raise Busy("All the answers of this day are written. Please come back tomorrow.")
         with self._lock:
             if self.taken >= settings.AD_LLM_CONCURRENCY:
                 raise Busy("Many questions are being answered right now. Please try again in a moment.")

@@ -96,14 +96,11 @@ class Turn(models.Model):
     duration_ms = models.PositiveIntegerField(null=True)
     prompt_tokens = models.PositiveIntegerField(null=True)
     completion_tokens = models.PositiveIntegerField(null=True)
-    created_at = models.DateTimeField(db_default=Now())
+    created_at = models.DateTimeField(db_default=Now(), db_index=True)
     updated_at = models.DateTimeField(auto_now=True)  # the heartbeat of a streaming turn
 
     class Meta:
         ordering = ["created_at"]
-        indexes = [  # holds all that the day's budget needs, so that no text is read for it
-            models.Index(fields=["created_at", "prompt_tokens", "completion_tokens"], name="turn_tokens_by_time")
-        ]
         constraints = [UniqueConstraint(fields=["conversation", "idempotency_key"], name="one_turn_per_submission")]
 
 

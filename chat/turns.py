@@ -8,7 +8,7 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import DatabaseError, connections, transaction
 from django.urls import reverse
@@ -175,6 +175,13 @@ def watch_until(turn_id: uuid.UUID, until: datetime) -> None:
 
 def is_watched(turn_id: uuid.UUID, *, now: datetime) -> bool:
     return Turn.objects.filter(pk=turn_id, watched_until__gt=now).exists()
+
+
+def answers_today(*, now: datetime) -> int:
+    """How many questions of real visitors went to a model since midnight UTC? What failed cost next to nothing."""
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    asked = Turn.objects.filter(created_at__gte=midnight, origin=Auction.Origin.LIVE, auction__isnull=False)
+    return asked.exclude(status=Status.FAILED).count()
 
 
 def mark_stale_turns(*, now: datetime) -> int:
