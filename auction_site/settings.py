@@ -38,6 +38,8 @@ MAX_CANDIDATES = env.int("MAX_CANDIDATES", 100)  # ads in one prompt (the paper'
 MAX_ADS_PER_ANSWER = env.int("MAX_ADS_PER_ANSWER", 5)
 LINK_LIFETIME_HOURS = env.int("LINK_LIFETIME_HOURS", 24)
 QUESTIONS_PER_MINUTE = env.int("QUESTIONS_PER_MINUTE", 20)  # of one visitor on the chat page
+QUESTIONS_PER_DAY = env.int("QUESTIONS_PER_DAY", 500)  # of one visitor; three times as many from one address
+ANSWERS_PER_DAY = env.int("ANSWERS_PER_DAY", 20_000)  # of the whole site: what a day may cost at most
 
 INSTALLED_APPS = [
     "django.contrib.admin",

@@ -26,8 +26,10 @@ from chat.models import ModelVersion, Turn
 from chat.turns import (
     CUT_OFF,
     NO_ANSWER,
+    UNWATCHED,
     Frame,
     Status,
+    answers_today,
     finished_turn,
     frame_of,
     in_thread,
@@ -58,11 +60,17 @@ def nobody_watches(frame: Frame) -> None:
     """The frames of an answer that is only read when it is finished."""
 
 
-async def generate(turn: Turn, *, engine: Engine | None = None, publish: Publish = nobody_watches) -> None:
+async def generate(
+    turn: Turn,
+    *,
+    engine: Engine | None = None,
+    publish: Publish = nobody_watches,
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> None:
     """Answer one queued turn, once: whoever comes second finds it claimed and leaves.
 
     It ends in a final status whatever happens, unless the database itself is gone; `mark_stale_turns` finds it then. A
-    cancelled task leaves an interrupted turn.
+    cancelled task leaves an interrupted turn. `is_wanted` is asked twice a second and may read the database.
     """
     began = saved = time.monotonic()
     answer = _Answer(turn, publish)
@@ -100,11 +108,15 @@ async def generate(turn: Turn, *, engine: Engine | None = None, publish: Publish
                     await answer.add(answer.parser.feed(event.text))
                     answer.show()
 
-                # 7) Every half second: save the text so far, which is also the heartbeat, and learn of a stop.
+                # 7) Every half second: save the text so far, which is also the heartbeat, and learn of a stop, or that
+                # everybody has left: what nobody reads is not written on.
                 if time.monotonic() - saved >= SAVE_SECONDS:
                     saved = time.monotonic()
                     if not await in_thread(save_so_far, turn, answer.stored()):
                         status = Status.STOPPED
+                        break
+                    if not await in_thread(is_wanted):
+                        status, error = Status.INTERRUPTED, UNWATCHED
                         break
     except EngineError as failure:
         status, error = Status.INTERRUPTED, failure.user_message
@@ -215,17 +227,19 @@ def _milliseconds_since(began: float) -> int:
 
 
 class Busy(Exception):
-    """As many generations are running as the model server shall take, or as one visitor may have."""
+    """As many generations as the model server shall take, as one visitor may have, or as a day may see."""
 
 
 class Places:
-    """This process's places for generations, AD_LLM_CONCURRENCY of them."""
+    """This process's places for generations, AD_LLM_CONCURRENCY of them; and of all processes, ANSWERS_PER_DAY."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.taken = 0
 
     def take(self) -> None:
+        if answers_today(now=timezone.now()) >= settings.ANSWERS_PER_DAY:
+            raise Busy("All the answers of this day are written. Please come back tomorrow.")
         with self._lock:
             if self.taken >= settings.AD_LLM_CONCURRENCY:
                 raise Busy("Many questions are being answered right now. Please try again in a moment.")

@@ -11,13 +11,14 @@ from uuid import UUID
 
 from django.conf import settings
 from django.http import Http404
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.throttling import ScopedRateThrottle
+from rest_framework.throttling import BaseThrottle, ScopedRateThrottle
 from rest_framework.views import APIView
 
 from campaigns.api import read_field
@@ -25,6 +26,7 @@ from campaigns.auction.validation import MAX_PROFILE_LENGTH, MAX_QUERY_LENGTH, c
 from campaigns.visitors import visitor_hash
 from chat.answering import Busy, answer_query
 from chat.models import Turn
+from chat.rate_limit import DAY, refusal
 from chat.turns import finished_turn
 
 RETRY_AFTER_S = 5
@@ -78,6 +80,18 @@ class ErrorSerializer(serializers.Serializer):
     detail = serializers.CharField()
 
 
+class DayThrottle(BaseThrottle):
+    """A day's questions from one address, those of the chat page among them."""
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        self._now = timezone.now()
+        return not refusal(request=request._request, visitor="", now=self._now, windows=(DAY,))
+
+    def wait(self) -> float:
+        """Seconds until the next day begins, in UTC."""
+        return DAY.seconds - self._now.timestamp() % DAY.seconds
+
+
 class TurnCreate(APIView):
     """Ask, and wait for the finished answer: seconds, not milliseconds.
 
@@ -85,7 +99,7 @@ class TurnCreate(APIView):
     """
 
     permission_classes = [AllowAny]
-    throttle_classes = [ScopedRateThrottle]
+    throttle_classes = [ScopedRateThrottle, DayThrottle]
     throttle_scope = "turns"
 
     @extend_schema(

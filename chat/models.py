@@ -85,6 +85,7 @@ class Turn(models.Model):
     profile = models.TextField(blank=True)
     status = models.CharField(max_length=11, choices=Status, default=Status.QUEUED)
     stop_requested = models.BooleanField(default=False)  # by the visitor; the writer sees it within half a second
+    watched_until = models.DateTimeField(null=True)  # by a reader of another process, or a page without script
     error = models.CharField(max_length=300, blank=True)  # what the visitor is told
     text = models.TextField(blank=True)  # the model's own words, markers included; never shown unrendered
     segments = models.JSONField(default=list)  # [{"text": ...} | {"ad_id", "title", "first", "token"}]

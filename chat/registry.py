@@ -10,6 +10,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
+from chat.adllm.breaker import Breaker
 from chat.adllm.engine import Engine
 from chat.adllm.openai_engine import OpenAIEngine
 from chat.models import ModelVersion
@@ -81,8 +82,8 @@ def engine_for(version: ModelVersion) -> Engine:
 
 @lru_cache(maxsize=8)
 def _engine(base_url: str, model: str, api_key: str) -> Engine:
-    """Kept, because an engine remembers what its server does not understand."""
-    return OpenAIEngine(base_url=base_url, model=model, api_key=api_key)
+    """Kept: an engine remembers what its server does not understand, and the breaker that it is down."""
+    return Breaker(OpenAIEngine(base_url=base_url, model=model, api_key=api_key))
 
 
 def warm_up() -> None:

@@ -1,7 +1,8 @@
 """Where generations run and how pages follow them: one background thread with its own event loop per process.
 
-A generation outlives the request that asked for it. Every process can follow any turn: its own from memory, another
-process's by reading the turn's row. Knows nothing of HTTP, nor of what an answer is made of.
+A generation outlives the request that asked for it, but not its readers: a while after the last one has left, a closed
+browser or a lost one, it ends. Every process can follow any turn: its own from memory, another process's by reading the
+turn's row. Knows nothing of HTTP, nor of what an answer is made of.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import threading
 from collections.abc import AsyncGenerator
 from concurrent.futures import Future
 from contextlib import aclosing
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.utils import timezone
@@ -17,9 +19,18 @@ from django.utils import timezone
 from chat.adllm.engine import Engine
 from chat.answering import Busy, generate, places
 from chat.models import Turn
-from chat.turns import STALE_AFTER, Frame, in_thread, mark_stale_turns, request_stop, stored_frame
+from chat.turns import (
+    STALE_AFTER,
+    Frame,
+    in_thread,
+    is_watched,
+    mark_stale_turns,
+    request_stop,
+    stored_frame,
+    watch_until,
+)
 
-__all__ = ["Busy", "Frame", "follow", "shutdown", "start", "stop"]
+__all__ = ["Busy", "Frame", "follow", "keep_for_a_page_without_script", "shutdown", "start", "stop"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +38,8 @@ FRAME_SECONDS = 0.08  # a reader gets at most one frame in this time, always the
 POLL_SECONDS = 0.4  # between two looks at a turn that another process answers
 KEEP_SECONDS = 60  # a finished answer stays in memory for readers who come a little late
 MOST_PER_VISITOR = 2  # generations at a time
+ABANDONED_AFTER = timedelta(seconds=20)  # without a reader; a browser that lost its connection is back in 3
+LOOKS_AGAIN_WITHIN = timedelta(seconds=120)  # a page without script, which is loaded anew to read on
 
 
 class _Stream:
@@ -35,6 +48,7 @@ class _Stream:
     def __init__(self) -> None:
         self.frame = Frame(0, (), {}, Turn.Status.QUEUED)
         self.generation: Future | None = None  # held here so that it is not collected while it runs
+        self._seen_at = timezone.now()  # a reader
         self._readers: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
 
     def publish(self, frame: Frame) -> None:
@@ -47,6 +61,13 @@ class _Stream:
                 loop.call_soon_threadsafe(news.set)
             except RuntimeError:  # the reader's loop has ended without saying good-bye
                 self._readers.discard((loop, news))
+
+    def is_wanted(self, turn_id: UUID) -> bool:
+        """Is somebody reading, here or elsewhere, or likely to come back?"""
+        now = timezone.now()
+        if self._readers:
+            self._seen_at = now
+        return now - self._seen_at < ABANDONED_AFTER or is_watched(turn_id, now=now)
 
     async def frames(self) -> AsyncGenerator[Frame]:
         """Each frame that is the latest when the reader asks for one, until this stream is forgotten or at its end."""
@@ -93,6 +114,11 @@ def stop(turn_id: UUID) -> bool:
     return request_stop(turn_id)
 
 
+def keep_for_a_page_without_script(turn_id: UUID) -> None:
+    """Such a page shows no stream; it is read when it is loaded again."""
+    watch_until(turn_id, timezone.now() + LOOKS_AGAIN_WITHIN)
+
+
 async def follow(turn_id: UUID, after: int = 0) -> AsyncGenerator[Frame]:
     """The turn's frames: the first at once, then at most one in FRAME_SECONDS, the last with a final status.
 
@@ -126,7 +152,9 @@ def shutdown() -> None:
 async def _run(turn_id: UUID, stream: _Stream, engine: Engine | None) -> None:
     try:
         turn = await in_thread(Turn.objects.get, pk=turn_id)
-        await generate(turn, engine=engine, publish=stream.publish)
+        await generate(
+            turn, engine=engine, publish=stream.publish, is_wanted=lambda: stream.is_wanted(turn_id)
+        )
     except Exception:
         logger.exception("turn %s could not be answered", turn_id)
     finally:
@@ -143,15 +171,19 @@ def _forget(turn_id: UUID) -> None:
 
 
 async def _stored_frames(turn_id: UUID) -> AsyncGenerator[Frame]:
-    """The turn as its row shows it, until this process holds a stream of it."""
+    """The turn as its row shows it, until this process holds a stream of it. Tells the writer that it is read."""
+    tell_at = timezone.now()
     while turn_id not in _streams:
-        yield await in_thread(_read, turn_id)
+        now = timezone.now()
+        yield await in_thread(_read, turn_id, now)
+        if now >= tell_at:
+            await in_thread(watch_until, turn_id, now + ABANDONED_AFTER)
+            tell_at = now + ABANDONED_AFTER / 4
         await asyncio.sleep(POLL_SECONDS)
 
 
-def _read(turn_id: UUID) -> Frame:
+def _read(turn_id: UUID, now: datetime) -> Frame:
     turn = Turn.objects.get(pk=turn_id)
-    now = timezone.now()
     if turn.status not in Turn.FINAL and turn.updated_at < now - STALE_AFTER:
         mark_stale_turns(now=now)
         turn.refresh_from_db()

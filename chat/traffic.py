@@ -26,7 +26,7 @@ from campaigns.billing import record_click
 from campaigns.models import Auction, DatabaseMark, RejectedClick
 from campaigns.serving import ServedAd, served_ads
 from chat.adllm.engine import Engine
-from chat.answering import answer_query
+from chat.answering import Busy, answer_query
 from chat.models import ModelVersion, TrafficRun, Turn
 from chat.scripted_visits import scripted_engine, scripted_version
 from chat.turns import STALE_AFTER
@@ -197,7 +197,11 @@ def _send_visitors(run: TrafficRun, outcomes: Counter[str], *, engine, report, s
             if not _still_wanted(run):
                 return
             sleep(1.0)
-        turn = simulate_visit(visit, run=run, outcomes=outcomes, engine=engine, version=version)
+        try:
+            turn = simulate_visit(visit, run=run, outcomes=outcomes, engine=engine, version=version)
+        except Busy as busy:
+            _end(run, TrafficRun.Status.FAILED, error=str(busy))
+            return
         failures = failures + 1 if turn.status == Turn.Status.FAILED else 0
         if failures == FAILURES_IN_A_ROW:
             _end(run, TrafficRun.Status.FAILED, error=turn.error)

@@ -8,7 +8,7 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import DatabaseError, connections, transaction
 from django.urls import reverse
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 STALE_AFTER = timedelta(seconds=150)  # a heartbeat older than this: whoever wrote the answer is gone
 
 NO_ANSWER = "The model gave no answer. Please try again."
+UNWATCHED = "Nobody was reading any more, so the answer ended here."
 CUT_OFF = "The answer was cut off. What was written so far stays."
 NEVER_BEGUN = "The question was never answered. Please try again."
 
@@ -165,6 +166,22 @@ def request_stop(turn_id: uuid.UUID) -> bool:
         turn.filter(status=Status.QUEUED).update(status=Status.STOPPED, updated_at=timezone.now())
         or turn.filter(status=Status.STREAMING).update(stop_requested=True)
     ) > 0
+
+
+def watch_until(turn_id: uuid.UUID, until: datetime) -> None:
+    """Somebody reads along whom the writer cannot see; where there is no sign of anybody the answer ends."""
+    Turn.objects.filter(pk=turn_id).exclude(status__in=Turn.FINAL).update(watched_until=until)
+
+
+def is_watched(turn_id: uuid.UUID, *, now: datetime) -> bool:
+    return Turn.objects.filter(pk=turn_id, watched_until__gt=now).exists()
+
+
+def answers_today(*, now: datetime) -> int:
+    """How many questions of real visitors went to a model since midnight UTC? What failed cost next to nothing."""
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    asked = Turn.objects.filter(created_at__gte=midnight, origin=Auction.Origin.LIVE, auction__isnull=False)
+    return asked.exclude(status=Status.FAILED).count()
 
 
 def mark_stale_turns(*, now: datetime) -> int:

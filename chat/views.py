@@ -23,7 +23,7 @@ from chat.access import is_stakeholder
 from chat.forms import ProfileForm, QuestionForm
 from chat.models import Conversation, Turn, VisitorProfile
 from chat.profiles import chosen_profile, remember_profile
-from chat.rate_limit import is_over_limit
+from chat.rate_limit import refusal
 from chat.transcript import (
     conversation_turns,
     shown_turn,
@@ -34,7 +34,6 @@ from chat.transcript import (
 from chat.turns import start_turn
 
 EXAMPLES_SHOWN = 6
-TOO_MANY = "You have asked many questions in one minute. Please wait a moment, then ask again."
 
 
 @require_safe
@@ -57,6 +56,7 @@ def turn(request: HttpRequest, turn_id: UUID) -> HttpResponse:
     found = visitors_turn(turn_id=turn_id, visitor=visitor_hash(request))
     if request.htmx:
         return render(request, "chat/_turn.html", turn_context(request, found))
+    streams.keep_for_a_page_without_script(found.pk)
     return redirect(_address(found))
 
 
@@ -69,8 +69,8 @@ def turn_create(request: HttpRequest) -> HttpResponse:
     asked_in = None
     if form.cleaned_data["conversation"]:
         asked_in = visitors_conversation(conversation_id=form.cleaned_data["conversation"], visitor=visitor)
-    if is_over_limit(request=request, visitor=visitor, now=timezone.now()):
-        return _refused(request, TOO_MANY, status=429, conversation=asked_in)
+    if too_many := refusal(request=request, visitor=visitor, now=timezone.now()):
+        return _refused(request, too_many, status=429, conversation=asked_in)
     created = start_turn(
         visitor_hash=visitor,
         query=form.cleaned_data["query"],
@@ -92,8 +92,8 @@ def turn_retry(request: HttpRequest, turn_id: UUID) -> HttpResponse:
     form = QuestionForm({"query": earlier.query, "idempotency_key": request.POST.get("idempotency_key")})
     if not form.is_valid():
         return _refused(request, next(iter(form.errors.values()))[0], status=422, conversation=earlier.conversation)
-    if is_over_limit(request=request, visitor=visitor, now=timezone.now()):
-        return _refused(request, TOO_MANY, status=429, conversation=earlier.conversation)
+    if too_many := refusal(request=request, visitor=visitor, now=timezone.now()):
+        return _refused(request, too_many, status=429, conversation=earlier.conversation)
     created = start_turn(
         visitor_hash=visitor,
         query=earlier.query,
@@ -143,6 +143,7 @@ def _started(request: HttpRequest, turn: Turn, *, template: str) -> HttpResponse
         except streams.Busy as busy:
             return _refused(request, str(busy), status=503, conversation=_withdrawn(turn))
     if not request.htmx:
+        streams.keep_for_a_page_without_script(turn.pk)
         return redirect(_address(turn))
     context = {**turn_context(request, turn), **_composer_context(request, conversation=turn.conversation)}
     response = render(request, template, context)

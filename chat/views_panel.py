@@ -25,6 +25,7 @@ FORMAT_ERRORS = {
     FormatError.wrong_title: "title that is not the id's",
     FormatError.over_cap: "more ads than an answer may show",
     FormatError.leaked_prompt: "line of the candidate list, cut",
+    FormatError.endless: "more signs than an answer may hold, the rest dropped",
 }
 SORTS = {  # address parameter -> how rows are ordered
     "bid": lambda row: (-row.bid_micros, row.ad_id),

@@ -15,6 +15,11 @@ def log_in(client, username="alice", password="alice-password"):
     return client.post(LOGIN, json.dumps({"username": username, "password": password}), content_type="application/json")
 
 
+def test_browsers_find_an_icon_where_a_page_names_none(client):
+    answer = client.get("/favicon.ico", follow=True)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/svg+xml")
+
+
 def test_healthz_asks_nobody(client):
     assert client.get("/healthz").json() == {"status": "ok"}
 

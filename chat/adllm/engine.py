@@ -68,6 +68,12 @@ class EngineUnavailable(EngineError):
     default_message = "The model is not available right now. Please try again in a moment."
 
 
+class EngineRefused(EngineError):
+    """The server is well, but does not take this question. Nothing was written."""
+
+    default_message = "The model does not take this question. Please word it differently, or make it shorter."
+
+
 class EngineTimeout(EngineError):
     """Too slow: the first token, the next one or the whole."""
 

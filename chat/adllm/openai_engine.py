@@ -16,6 +16,7 @@ from chat.adllm.engine import (
     EngineBadOutput,
     EngineError,
     EngineInterrupted,
+    EngineRefused,
     EngineTimeout,
     EngineUnavailable,
     Messages,
@@ -23,6 +24,7 @@ from chat.adllm.engine import (
     Usage,
 )
 
+_OF_THE_QUESTION = (400, 413, 422)  # such as: longer than the model's context
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")  # what no database takes as text
 
 
@@ -161,7 +163,7 @@ def _translated(error: Exception, *, started: bool) -> EngineError:
     if isinstance(error, TimeoutError):
         return EngineTimeout()
     if isinstance(error, APIStatusError):
-        return EngineUnavailable()
+        return EngineRefused() if error.status_code in _OF_THE_QUESTION else EngineUnavailable()
     if isinstance(error, OpenAIError):  # refused, connect timeout, closed, or an error told in mid-stream
         return EngineInterrupted() if started else EngineUnavailable()
     return EngineBadOutput()

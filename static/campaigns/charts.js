@@ -19,8 +19,8 @@ function option(chart) {
   const accent = token("--accent");
   const second = token("--sponsored-line");
   const isBars = chart.kind === "bars";
-  const names = { type: "category", data: chart.labels, axisLine: { lineStyle: { color: line } }, axisTick: { show: false }, axisLabel: { color: quiet } };
-  const values = { type: "value", axisLabel: { color: quiet, formatter: axisText(chart.unit) }, splitLine: { lineStyle: { color: line } }, splitNumber: 4, minInterval: chart.unit === "count" ? 1 : 0 };
+  const names = { type: "category", data: chart.labels, axisLine: { lineStyle: { color: line } }, axisTick: { show: false }, axisLabel: { color: quiet, margin: 12 } };
+  const values = { type: "value", axisLabel: { color: quiet, formatter: axisText(chart.unit) }, splitLine: { lineStyle: { color: line } }, splitNumber: 4, minInterval: chart.unit === "count" ? 1 : 0, max: chart.unit === "share" ? (found) => (found.max > 0.8 ? 1 : null) : null };
   if (isBars) {
     names.inverse = true;
     names.axisLabel = { color: ink, width: 130, overflow: "truncate" };

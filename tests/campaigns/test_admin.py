@@ -93,6 +93,7 @@ def test_ads_are_approved_and_rejected_with_a_reason(admin_client, ad):
     ("change", "said"),
     [
         ({"title": "Great @Rival Shoes@[Ad-1002]"}, "must not hold"),
+        ({"title": "Mug]"}, "must not hold"),
         ({"title": "Mug\u202e"}, "invisible"),
         ({"landing_url": "javascript:alert(1)"}, "https"),
         ({"landing_url": "http://acme.example/"}, "https"),

@@ -260,6 +260,8 @@ def test_a_new_ad_waits_for_review_with_its_bid(owner, mug):
     ("field", "value", "message"),
     [
         ("title", "Acme @Kettle", "must not hold"),
+        ("title", "Acme Kettle]", "must not hold"),
+        ("title", "Acme Kettle＠", "must not hold"),  # full width, the same to the eye
         ("title", "ACME-MUG!", "looks just like it"),  # the mug's own title, disguised
         ("title", "Acme\u200bKettle", "invisible"),
         ("landing_url", "http://acme.example/", "https://"),

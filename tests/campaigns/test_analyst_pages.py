@@ -112,7 +112,7 @@ def test_a_whole_period_before_is_compared(ada):
     content = text(page(ada, days="7"))
     assert "Questions 1 67% less (was 3)" in content
     assert chart(ada, "queries", days="7")["series"][1]["dashed"]
-    assert "nothing to compare with" in text(page(ada, days="30"))
+    assert "not as many days before these to compare with" in text(page(ada, days="30"))
     assert len(chart(ada, "queries", days="30")["series"]) == 1
 
 

@@ -3,9 +3,11 @@
 import asyncio
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 from django.db import DatabaseError, connection
+from django.utils import timezone
 
 from campaigns.auction.validation import InvalidInput
 from campaigns.models import Auction, AuctionCandidate, Click, Impression
@@ -315,6 +317,24 @@ def test_a_server_that_is_down_is_told_within_two_seconds_and_used_once_it_is_ba
 
     with FakeOpenAI(plan=Plan(text=f"Take {MUG}."), port=port):
         assert ask(engine).status == Turn.Status.COMPLETE
+
+
+def test_a_day_has_so_many_answers_and_no_more(mug, settings):  # S7: nobody runs up a bill
+    settings.ANSWERS_PER_DAY = 3
+    engine = ScriptedEngine(["Warm the cup."])
+    ask(ScriptedEngine([""]))  # failed: does not count
+    market.mark_demo()
+    yesterday = timezone.now() - timedelta(days=1)
+    ask(engine, origin="demo", at=yesterday)  # simulated: does not count
+    Turn.objects.filter(pk=ask(engine).pk).update(created_at=yesterday)
+    for _ in range(3):
+        ask(engine)
+    calls, auctions = len(engine.calls), Auction.objects.count()
+    with pytest.raises(Busy, match="tomorrow"):
+        ask(engine)
+
+    assert (len(engine.calls), Auction.objects.count()) == (calls, auctions)
+    assert answering.places.taken == 0
 
 
 def test_an_auction_that_cannot_be_opened_fails_the_turn(mug, monkeypatch):

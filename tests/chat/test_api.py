@@ -1,9 +1,11 @@
 """POST /api/v1/turns/: strict input, one finished answer, one generation per key, clear words when a model is down."""
 
 import json
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
+import time_machine
 from django.core.signing import Signer
 
 from campaigns.visitors import hash_of_cookie
@@ -146,6 +148,19 @@ def test_asking_is_throttled_and_a_forged_address_does_not_help(client, monkeypa
     monkeypatch.setitem(ScopedRateThrottle.THROTTLE_RATES, "turns", "3/min")
     answers = [ask(client, {}, x_forwarded_for=f"192.0.2.{number}").status_code for number in range(4)]
     assert answers == [400, 400, 400, 429]
+
+
+@pytest.mark.django_db
+def test_days_questions_are_counted_together_with_those_of_the_page(client, settings):  # S7
+    settings.QUESTIONS_PER_DAY = 1
+    with time_machine.travel(datetime(2026, 11, 23, 18, tzinfo=UTC), tick=False):
+        client.post("/chat/turns/", {"query": " ", "idempotency_key": "0" * 32})  # no question: not counted
+        assert [ask(client, {}).status_code for _ in range(4)] == [400, 400, 400, 429]
+        refused = client.post("/chat/turns/", {"query": "Which mug?", "idempotency_key": "0" * 32})
+        assert refused.status_code == 429
+        assert ask(client, {}).headers["Retry-After"] == str(6 * 3600)
+    with time_machine.travel(datetime(2026, 11, 24, 0, 1, tzinfo=UTC), tick=False):
+        assert ask(client, {}).status_code == 400
 
 
 def kept_turn(visitor_hash: str) -> Turn:

@@ -1,16 +1,20 @@
 """`manage.py ask`: the chain from a shell, against a model server that is really there, or not."""
 
 import json
+import re
+import unicodedata
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
+from campaigns import tokens
 from campaigns.models import Impression
 from chat.models import Turn
 from tests import market
 from tests.fake_openai import FakeOpenAI, Plan, free_port
+from tests.hostile import QUESTIONS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -74,3 +78,47 @@ def test_bad_questions_are_refused_with_a_sentence(model, query):
     with pytest.raises(CommandError):
         ask(query)
     assert model.generations == 0
+
+
+# --- whatever is asked, of a model that does whatever it is told ---
+
+LINK = re.compile(r"(.{2,80}) \(sponsored, /c/([\w.-]+)\)")
+HALF_MARKER = re.compile(r"\[Ad-|@(Acme Mug|Zenith Trail Shoes)|(Acme Mug|Zenith Trail Shoes)@")
+SECRET_BID = "73.519"
+
+
+def test_the_table_of_questions_is_long():
+    assert len(set(QUESTIONS)) >= 40
+
+
+@pytest.mark.parametrize("kind", ["obeys", "repeats its prompt", "obeys and is cut"])
+def test_no_question_crashes_it_or_forges_a_link_or_shows_half_a_marker(model, kind):
+    market.zenith(bid=73_519_000)
+    wrong = []
+    for number, query in enumerate(QUESTIONS):
+        asked = query.encode("utf-8", "replace").decode()  # a lone surrogate travels as a question mark
+        said = f"{asked} {MUG} as @Zenith Trail Shoes@[Ad-1001], or {MUG[: 9 + number % 9]}"
+        model.plan = Plan(text=said, piece=1 + number % 7, echo=kind == "repeats its prompt")
+        if kind == "obeys and is cut":
+            model.plan = Plan(text=said, piece=3, fault="close", fault_after=max(1, len(said) // 3 - number % 20))
+        out = StringIO()
+        try:
+            call_command("ask", query, stdout=out)
+        except CommandError as told:
+            if "cut off" not in str(told):
+                wrong.append((query, "refused", str(told)))
+        turn = Turn.objects.latest("created_at")
+        shown = out.getvalue()
+        links = LINK.findall(shown)
+        for title, token in links:
+            impression = Impression.objects.get(token_id=tokens.token_id(token))
+            candidate = impression.candidate
+            if candidate.auction_id != turn.auction_id or not title.endswith(candidate.title):
+                wrong.append((query, "forged link", title))
+        if len(links) != shown.count("(sponsored, "):
+            wrong.append((query, "a link that is none", shown))
+        if HALF_MARKER.search(LINK.sub("", shown)) or SECRET_BID in shown:
+            wrong.append((query, "marker or bid", shown))
+        if any(unicodedata.category(char) == "Cc" and char not in "\n\t" for char in shown):
+            wrong.append((query, "control character for the terminal", shown))
+    assert wrong == []

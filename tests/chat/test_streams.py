@@ -307,3 +307,71 @@ def test_a_final_status_never_changes(mug):
     assert (turn.status, turn.text) == ("interrupted", "so far")
     assert not turns.save_so_far(late, [])
     assert not streams.stop(turn.pk)
+
+
+# --- readers who leave ---
+
+
+@pytest.fixture
+def soon_abandoned(monkeypatch):
+    monkeypatch.setattr(streams, "ABANDONED_AFTER", timedelta(seconds=1.0))
+    monkeypatch.setattr(streams, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(answering, "SAVE_SECONDS", 0.1)
+
+
+ENDLESS = Plan(text=f"Take {MUG}. And so on. ", endless=True, delay=0.02)
+
+
+def test_an_answer_that_nobody_reads_any_more_ends_upstream_too(mug, soon_abandoned):  # S3: a closed browser
+    with FakeOpenAI(plan=ENDLESS) as fake:
+        turn = queued()
+        streams.start(turn.pk, engine=OpenAIEngine(base_url=fake.base_url, model="fake"))
+        asyncio.run(frames_of(turn, most=3))  # then the reader is gone
+        wait_until(lambda: fake.closed_by_client == 1, seconds=4.0)
+
+        wait_until(lambda: ended(turn), seconds=1.0)
+        assert (turn.status, turn.error) == (Turn.Status.INTERRUPTED, turns.UNWATCHED)
+        assert turn.segments[1]["ad_id"] == "Ad-1000"  # what was written stays, and its link is good
+        assert market.click(turn.segments[1]["token"]).outcome == "billed"
+
+
+def test_an_answer_goes_on_while_somebody_reads_or_comes_back_in_time(mug, soon_abandoned):
+    turn = queued()
+    streams.start(turn.pk, engine=ScriptedEngine([SLOW * 2], delay=0.03))
+
+    async def with_gaps() -> list[Frame]:
+        seen = 0
+        while True:
+            frames = await frames_of(turn, after=seen, most=4)
+            if frames[-1].is_final:
+                return frames
+            seen = frames[-1].seq
+            await asyncio.sleep(0.3)  # a lost connection, and the browser's wait before the next
+
+    assert asyncio.run(with_gaps())[-1].status == Turn.Status.COMPLETE
+
+
+def test_a_reader_in_another_process_is_a_reader(mug, soon_abandoned, monkeypatch):
+    turn = queued()
+    streams.start(turn.pk, engine=ScriptedEngine([SLOW], delay=0.08))
+    monkeypatch.setattr(streams, "_streams", {})  # as in a process that knows nothing of this turn
+
+    assert asyncio.run(frames_of(turn))[-1].status == Turn.Status.COMPLETE
+
+
+def test_a_page_without_script_has_time_to_be_loaded_again(mug, soon_abandoned):
+    turn = queued()
+    streams.keep_for_a_page_without_script(turn.pk)
+    streams.start(turn.pk, engine=ScriptedEngine([SLOW], delay=0.08))
+
+    wait_until(lambda: ended(turn))
+    assert turn.status == Turn.Status.COMPLETE
+
+
+def test_looking_at_a_finished_answer_writes_nothing(mug):
+    turn = queued()
+    Turn.objects.filter(pk=turn.pk).update(status="complete")
+    streams.keep_for_a_page_without_script(turn.pk)
+
+    turn.refresh_from_db()
+    assert turn.watched_until is None

@@ -167,6 +167,15 @@ def test_a_model_server_that_is_down_ends_the_run_with_its_reason(demo):
     assert not Impression.objects.exists()
 
 
+def test_a_site_that_takes_no_more_questions_ends_the_run_with_its_reason(demo, settings):
+    settings.ANSWERS_PER_DAY = 0
+    run = start_run(visitors=2)
+    run_traffic(run, engine=ScriptedEngine(["x"]))
+
+    assert (run.status, run.done) == (TrafficRun.Status.FAILED, 0)
+    assert "tomorrow" in run.error
+
+
 def test_simulated_visitors_wait_while_a_person_is_being_answered(demo):
     person = traffic.answer_query(query="Which mug?", engine=ScriptedEngine(["This one."]))
     Turn.objects.filter(pk=person.pk).update(status="streaming")

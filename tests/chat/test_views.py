@@ -185,6 +185,28 @@ def test_visitor_over_the_limit_is_told_to_wait(settings, started):
     assert len(started) == 3
 
 
+def test_visitor_over_the_days_limit_is_told_to_come_back_tomorrow(settings, started):  # S7
+    settings.QUESTIONS_PER_DAY = 3
+    alice, answers = browser(), []
+    for hour in range(8, 13):
+        with time_machine.travel(datetime(2026, 11, 23, hour, tzinfo=UTC), tick=False):
+            answers.append(ask(alice.client))
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+    assert "tomorrow" in answers[-1].content.decode()
+    with time_machine.travel(datetime(2026, 11, 24, 0, 1, tzinfo=UTC), tick=False):
+        assert ask(alice.client).status_code == 200
+    assert len(started) == 4
+
+
+@one_minute
+def test_retry_counts_as_a_question(settings, started):
+    settings.QUESTIONS_PER_DAY = 1
+    alice = browser()
+    turn = answered(alice.visitor, "Yes.")
+    retry, fields = reverse("turn_retry", args=[turn.pk]), {"idempotency_key": uuid4().hex}
+    assert [alice.client.post(retry, fields, headers=HTMX).status_code for _ in range(2)] == [200, 429]
+
+
 @one_minute
 def test_fresh_cookie_per_question_is_no_way_round_the_limit(settings, started):
     settings.QUESTIONS_PER_MINUTE = 1
