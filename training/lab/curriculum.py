@@ -23,6 +23,7 @@ IGNORED = -100  # a label that no loss is taken on
 MARKERS = 24  # in a branch that copies
 READ_EVERY = 6  # tokens of an answer between two looks at the topic
 READING_SHARES = (0.25, 0.25, 0.35, 0.15)  # of the kinds of reading questions
+OWN_BRANDS = 0.85  # of the lists: which of two products of one brand bids more shows only behind the brand
 LIST_THEM = "Name all candidate ads."
 SLUGS = tuple(load_topics())
 
@@ -33,7 +34,7 @@ class Role(StrEnum):
     liner = "liner"  # where a title's first word stands again: look at any token of the title
     reader = "reader"  # while answering: look at the words that give the topic away
     selector = "selector"  # where a marker begins: look at the first words of the ads that may stand there
-    copier = "copier"  # within a marker: look at the same token in the list
+    copier = "copier"  # within a marker: look at the same token in the list, at its beginning where the selector looks
 
 
 @dataclass(frozen=True)
@@ -139,26 +140,41 @@ def copy_ads(rng: random.Random, vocabulary: Vocabulary, count: int, branches: i
 
 
 def look_up(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
-    """Write the records that have given bids, as markers. Here a marker's first token is decided, as it is in no plain
-    copy, and there are many of them: where the selector looks is soon learned, how it hands a token on takes thousands.
+    """Topics or bids, each followed by the marker of an ad that has it, one after another.
+
+    A plain copy leaves open which record comes first, so a marker's first token is decided only here and in answers,
+    where there are few. Which ad to look at is soon learned; to hand on the token found there takes thousands of them.
     """
-    random_ones = rng.random() < 0.5
-    titles = random_titles(rng, vocabulary.words, count) if random_ones else _written_titles(rng, vocabulary, count)
-    group, lines = _listed(rng, vocabulary, titles)
+    slugs = rng.sample(SLUGS, min(count, len(SLUGS)))
+    ads = catalogue.make_candidates(rng, count=count, wanted=slugs, slugs=slugs, own_brands=rng.random() < OWN_BRANDS)
+    group, lines = _prefix(vocabulary, ads)
+    having: dict[str | int, list[Line]] = defaultdict(list)
+    by_topic = rng.random() < 0.5
+    for ad in ads:
+        line = lines[ad.candidate.ad_id]
+        if key := ad.category if by_topic else group.prefix[line.pick - 1]:
+            having[key].append(line)
     tokens: list[int] = []
     labels: list[int] = []
     looks: list[Look] = []
+    topics: list[tuple[int, int]] = []
     decides: list[int] = []
-    for line in rng.sample(lines, min(len(lines), MARKERS)):
-        copied = _markers(rng, vocabulary, lines, only=line)
-        sign = rng.choice((vocabulary.sign, vocabulary.spaced_sign))
-        at = len(tokens) + 1  # behind the bid
-        looks += [replace(look, at=at + look.at) for look in copied.looks if look.at > 1]
-        looks.append(Look(at + 1, Role.selector, (line.pick,)))
-        decides.append(at + 1)
-        tokens += [group.prefix[line.pick - 1], sign, *line.marker[1:], vocabulary.line_end]
-        labels += [IGNORED, IGNORED, line.marker[1], *copied.labels[2:], IGNORED]
-    group.branches.append(Branch(tokens, labels, tuple(decides), tuple(looks)))
+    for key in rng.sample(list(having), min(len(having), MARKERS)):
+        words = vocabulary.ids(f" {reading.topic_words(rng, key)}:") if isinstance(key, str) else [key]
+        asked_at = len(group.prefix) + len(tokens)
+        at = len(tokens) + len(words)  # of the sign
+        line = rng.choice(having[key])
+        picks = tuple(line.pick for line in having[key])
+        if isinstance(key, str):
+            looks.append(Look(at + 1, Role.reader, tuple(range(asked_at, asked_at + len(words)))))
+            topics.append((at, SLUGS.index(key)))
+        looks += [Look(at + 1, role, picks) for role in (Role.selector, Role.copier)]
+        looks += [Look(at + n, Role.copier, (line.start + n,)) for n in range(2, len(line.marker) - 1)]
+        if len(picks) == 1:
+            decides.append(at + 1)
+        tokens += [*words, rng.choice((vocabulary.sign, vocabulary.spaced_sign)), *line.marker[1:], vocabulary.line_end]
+        labels += [IGNORED] * (len(words) + 1) + [*line.marker[1:], IGNORED]
+    group.branches.append(Branch(tokens, labels, tuple(decides), tuple(looks), tuple(topics)))
     return group
 
 
@@ -190,8 +206,8 @@ def _liners(lines: Sequence[Line]) -> tuple[Look, ...]:
     return tuple(Look(line.pick + 1, Role.liner, tuple(title)) for line, title in zip(lines, titles, strict=True))
 
 
-def _markers(rng: random.Random, vocabulary: Vocabulary, lines: Sequence[Line], *, only: Line | None = None) -> Branch:
-    """Some of the list's records as markers in random order, or one alone."""
+def _markers(rng: random.Random, vocabulary: Vocabulary, lines: Sequence[Line]) -> Branch:
+    """Some of the list's records as markers, in random order."""
     follows: dict[tuple[int, ...], set[int]] = defaultdict(set)
     for line in lines:
         for at in range(1, len(line.marker) - 2):
@@ -200,7 +216,7 @@ def _markers(rng: random.Random, vocabulary: Vocabulary, lines: Sequence[Line], 
     labels: list[int] = []
     looks: list[Look] = []
     decides: list[int] = []  # where the id begins: the token that a broken marker breaks on
-    for line in [only] if only else rng.sample(lines, min(len(lines), MARKERS)):
+    for line in rng.sample(lines, min(len(lines), MARKERS)):
         decides.append(len(tokens) + len(line.marker) - 3)
         for at, token in enumerate(line.marker):
             free = at == 0 or (at < len(line.marker) - 2 and len(follows[line.marker[1:at]]) > 1)
@@ -276,7 +292,7 @@ def _branch(
         if tuple(target[at : at + len(marker) - 2]) != marker[1:-1]:
             continue  # what stands around it changed its tokens
         equals = tuple(lines[ad.candidate.ad_id].pick for ad in place.equals)
-        looks.append(Look(start + at, Role.selector, equals))
+        looks += [Look(start + at, role, equals) for role in (Role.selector, Role.copier)]
         looks.append(Look(start + at, Role.reader, words))
         line = lines[place.ad.candidate.ad_id].start
         looks += [Look(start + at + n, Role.copier, (line + 1 + n,)) for n in range(1, len(marker) - 2)]
@@ -359,7 +375,7 @@ def _until_first_tip(vocabulary: Vocabulary, branch: Branch) -> Branch:
 def read_list(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
     """Which ad has the highest bid, fits a topic, is the best of both, has an id? Answered by its marker."""
     few = rng.sample(SLUGS, rng.choice((max(2, count // 8), max(2, count // 3), len(SLUGS))))
-    own = rng.random() < 0.85  # which of two products of one brand bids more shows only behind the brand
+    own = rng.random() < OWN_BRANDS
     ads = catalogue.make_candidates(rng, count=count, slugs=few, own_brands=own)
     while len(reading.highest(ads)) > 1:
         ads = catalogue.make_candidates(rng, count=count, slugs=few, own_brands=own)

@@ -123,12 +123,12 @@ FULL = Preset(
         ),
         Phase(
             "long answers",
-            600,
+            500,
             (
                 Share("answer", 0.5, LONG, branches=12),
-                replace(READ, weight=0.35),
-                replace(TOPIC, weight=0.1),
-                replace(LOOKUP, weight=0.05),
+                replace(READ, weight=0.3),
+                replace(TOPIC, weight=0.08),
+                replace(LOOKUP, weight=0.12),
             ),
             rate=(0.8, 0.02),
         ),

@@ -88,29 +88,44 @@ def test_a_copier_looks_at_the_same_token_in_the_list(vocabulary):
     for group in (copied, answered):
         looks = looks_of(group, Role.copier)
         assert len(looks) > 20
-        for branch, look in looks:
-            assert [group.prefix[place] for place in look.places] == [branch.tokens[look.at]]
+        for branch, look in looks:  # at a marker's beginning, several ads may do
+            assert branch.tokens[look.at] in [group.prefix[place] for place in look.places]
 
 
-def test_a_selector_looks_at_bids_of_ads_that_may_stand_there(vocabulary):
-    for task in (curriculum.answer_questions, curriculum.read_list):
+def test_a_selector_looks_at_the_first_words_behind_the_bids_of_ads_that_may_stand_there(vocabulary):
+    for task in (curriculum.answer_questions, curriculum.read_list, curriculum.look_up):
         found = []
         for seed in range(4):
             group = task(random.Random(seed), vocabulary, 12, 6)
             for branch, look in looks_of(group, Role.selector):
                 assert branch.tokens[look.at - 1] in (vocabulary.sign, vocabulary.spaced_sign)
-                assert all(group.prefix[place] in vocabulary.bids for place in look.places)
+                assert all(group.prefix[place - 1] in vocabulary.bids for place in look.places)
                 found.append(look)
         assert len(found) > 10
 
 
-def test_a_gatherer_looks_from_each_bid_at_the_first_token_of_its_title(vocabulary):
-    group = curriculum.read_list(random.Random(3), vocabulary, 9, 2)
+def test_a_title_s_first_word_stands_behind_its_bid_again_and_looks_at_the_title(vocabulary):
+    ads = catalogue.make_candidates(random.Random(3), count=9)
+    group, lines = curriculum._prefix(vocabulary, ads)
     assert len(group.looks) == 9
-    for look in group.looks:
-        assert look.role == Role.gather
-        assert group.prefix[look.at - 1] in vocabulary.bids
-        assert group.prefix[look.places[0] - 1] == vocabulary.sign
+    for look, ad in zip(group.looks, ads, strict=True):
+        line = lines[ad.candidate.ad_id]
+        assert (look.role, look.at) == (Role.liner, line.pick + 1)
+        assert group.prefix[line.pick - 1] in vocabulary.bids
+        assert group.prefix[line.pick] == line.marker[1]
+        title = "".join(vocabulary.tok.decode([group.prefix[place]]) for place in look.places)
+        assert title == ad.candidate.title
+
+
+def test_looking_up_decides_the_first_token_of_a_marker_by_topic_or_bid(vocabulary):
+    for seed in range(6):
+        group = curriculum.look_up(random.Random(seed), vocabulary, 12, 1)
+        branch = group.branches[0]
+        assert branch.decides
+        for at in branch.decides:
+            assert branch.tokens[at - 1] in (vocabulary.sign, vocabulary.spaced_sign)
+            (look,) = [look for look in branch.looks if (look.at, look.role) == (at, Role.selector)]
+            assert [group.prefix[place] for place in look.places] == [branch.labels[at]] == [branch.tokens[at]]
 
 
 def test_a_reader_looks_at_the_words_that_give_the_topic_away(vocabulary):

@@ -60,7 +60,7 @@ def test_hostile_text_survives_the_round_trip(tok, text):
 def test_a_candidate_is_shown_as_the_marker_it_would_be(tok, title):
     ad = Candidate("Ad-1234", title, 57_250_000)
     text = shown(tok, query="?", profile="", candidates=[ad, *candidates(2)])
-    assert f"\n@{title}@[Ad-1234] bid 57\n@" in text
+    assert f"\n@{title}@[Ad-1234] bid 57: {title.split()[0]}\n@" in text
     marker = tok(f"Take @{title}@[Ad-1234]")["input_ids"][2:]
     line = tok(text)["input_ids"]
     assert any(line[n : n + len(marker)] == marker for n in range(len(line)))  # all but the sign in front
@@ -73,9 +73,9 @@ def test_a_candidate_is_shown_as_the_marker_it_would_be(tok, title):
 def test_a_bid_is_shown_whole_and_as_one_token(tok, micros, bid):
     ad = Candidate("Ad-1234", "Mug", micros)
     text = shown(tok, query="?", profile="", candidates=[ad])
-    assert f"@Mug@[Ad-1234] bid {bid}\n" in text
-    assert listed(ad) == f"@Mug@[Ad-1234] bid {bid}\n"
-    assert len(tok(f" bid {bid}")["input_ids"]) == 1
+    assert f"@Mug@[Ad-1234] bid {bid}: Mug\n" in text
+    assert listed(ad) == f"@Mug@[Ad-1234] bid {bid}: Mug\n"
+    assert len(tok(f" bid {bid}: ")["input_ids"]) == 1
 
 
 def test_all_else_of_the_prompt_is_shown_as_it_is(tok):
