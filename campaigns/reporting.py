@@ -10,9 +10,9 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
 
 from django.db.models import BigIntegerField, Count, Exists, F, Min, OuterRef, Q, QuerySet, Sum
-from django.db.models.functions import Cast, Coalesce, TruncDate
+from django.db.models.functions import Cast, TruncDate
 
-from campaigns.models import Advertiser, Auction, AuctionCandidate, Click, Impression, RejectedClick
+from campaigns.models import Advertiser, Auction, AuctionCandidate, Click, Impression, RejectedClick, Transfer
 
 
 @dataclass(frozen=True)
@@ -108,14 +108,14 @@ def total(figures: Iterable[Figures]) -> Figures:
 
 def by_day(scope: Scope, period: Period) -> dict[date, Figures]:
     """What happened on each day of the period? Days without events are there too, with zeros."""
-    found = _grouped(scope, period, lambda candidate: TruncDate("created_at", tzinfo=period.zone))
+    found = _grouped(scope, period, lambda event, candidate: TruncDate(f"{event}created_at", tzinfo=period.zone))
     queries = _queries(scope, period, TruncDate("created_at", tzinfo=period.zone))
     return {day: found.get(day, Figures()) + queries.get(day, Figures()) for day in period.days}
 
 
 def by_model_version(scope: Scope, period: Period) -> dict[str, Figures]:
     """What did each Ad-LLM earn? Sorted by name. Their total is the total of the period."""
-    found = _grouped(scope, period, lambda candidate: F(f"{candidate}auction__model_version"))
+    found = _grouped(scope, period, lambda event, candidate: F(f"{candidate}auction__model_version"))
     queries = _queries(scope, period, F("model_version"))
     names = sorted(found.keys() | queries.keys())
     return {name: found.get(name, Figures()) + queries.get(name, Figures()) for name in names}
@@ -126,7 +126,7 @@ def by_advertiser(scope: Scope, period: Period) -> dict[str, Figures]:
 
     `queries` is the same for each, all questions in scope: ads_per_answer says how many of *its* ads an answer holds.
     """
-    found = _grouped(scope, period, lambda candidate: F(f"{candidate}ad__campaign__advertiser__name"))
+    found = _grouped(scope, period, lambda event, candidate: F(f"{candidate}ad__campaign__advertiser__name"))
     asked = total(_queries(scope, period, F("model_version")).values())
     ranked = sorted(found.items(), key=lambda item: (-item[1].revenue_micros, -item[1].impressions, item[0]))
     return {name: figures + asked for name, figures in ranked}
@@ -134,7 +134,7 @@ def by_advertiser(scope: Scope, period: Period) -> dict[str, Figures]:
 
 def by_ad(scope: Scope, period: Period) -> dict[int, Figures]:
     """How did each ad do? By primary key; ads that were never shown are missing. Questions are not counted by ad."""
-    return _grouped(scope, period, lambda candidate: F(f"{candidate}ad_id"))
+    return _grouped(scope, period, lambda event, candidate: F(f"{candidate}ad_id"))
 
 
 def rejections(scope: Scope, period: Period) -> dict[str, int]:
@@ -149,20 +149,32 @@ def model_versions() -> list[str]:
     return list(Auction.objects.order_by("model_version").values_list("model_version", flat=True).distinct())
 
 
-_CREDITED = Coalesce(F("transfer__reversed_by__amount_micros"), 0)
-_REVENUE = Cast(Sum(F("charged_micros") - _CREDITED), BigIntegerField())  # PostgreSQL sums bigints to a decimal
+def _sum(amount: str) -> Cast:
+    return Cast(Sum(amount), BigIntegerField())  # PostgreSQL sums bigints to a decimal
 
 
-def _grouped(scope: Scope, period: Period, key: Callable[[str], Any]) -> dict[Any, Figures]:
-    """Impressions, clicks and refusals by a key, given as an expression over the path to the auction candidate."""
-    counted = [
-        (Impression.objects.all(), "candidate__", {"impressions": Count("pk")}),
-        (Click.objects.all(), "impression__candidate__", {"clicks": Count("pk"), "revenue_micros": _REVENUE}),
-        (RejectedClick.objects.all(), "impression__candidate__", {"rejected_clicks": Count("pk")}),
+def _grouped(scope: Scope, period: Period, key: Callable[[str, str], Any]) -> dict[Any, Figures]:
+    """Impressions, clicks, refusals and credits by a key: an expression over the paths to event and auction candidate.
+
+    Credits are read apart: joined to the clicks, SQLite may look through all transfers for each click.
+    """
+    credits = Transfer.objects.filter(kind=Transfer.Kind.CREDIT)
+    click = "reverses__click__"
+    counted = [  # facts, path to the event that dates them, path to the candidate, what is summed
+        (Impression.objects.all(), "", "candidate__", {"impressions": Count("pk")}),
+        (
+            Click.objects.all(),
+            "",
+            "impression__candidate__",
+            {"clicks": Count("pk"), "revenue_micros": _sum("charged_micros")},
+        ),
+        (RejectedClick.objects.all(), "", "impression__candidate__", {"rejected_clicks": Count("pk")}),
+        (credits, click, f"{click}impression__candidate__", {"revenue_micros": -_sum("amount_micros")}),
     ]
     groups: dict[Any, Figures] = {}
-    for facts, candidate, sums in counted:
-        for row in _in_scope(facts, candidate, scope, period).values(key=key(candidate)).annotate(**sums).order_by():
+    for facts, event, candidate, sums in counted:
+        happened = _in_scope(facts, candidate, scope, period, event=event)
+        for row in happened.values(key=key(event, candidate)).annotate(**sums).order_by():
             group = row.pop("key")
             groups[group] = groups.get(group, Figures()) + Figures(**row)
     return groups
@@ -181,8 +193,8 @@ def _queries(scope: Scope, period: Period, key: Any) -> dict[Any, Figures]:
     return {row.pop("key"): Figures(**row) for row in rows}
 
 
-def _in_scope(facts: QuerySet, candidate: str, scope: Scope, period: Period) -> QuerySet:
-    facts = facts.filter(created_at__gte=period.start, created_at__lt=period.end)
+def _in_scope(facts: QuerySet, candidate: str, scope: Scope, period: Period, *, event: str = "") -> QuerySet:
+    facts = facts.filter(**{f"{event}created_at__gte": period.start, f"{event}created_at__lt": period.end})
     if scope.model_version is not None:
         facts = facts.filter(**{f"{candidate}auction__model_version": scope.model_version})
     if scope.advertiser is not None:

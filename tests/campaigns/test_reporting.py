@@ -112,6 +112,8 @@ def test_what_was_credited_back_is_no_revenue(sold, credited, left):
     credit_charge(charge=Transfer.objects.get(kind="charge"), amount_micros=credited)
     figures = whole()
     assert (figures.clicks, figures.revenue_micros) == (1, left)
+    for grouped in (reporting.by_advertiser, reporting.by_model_version, reporting.by_ad):
+        assert reporting.total(grouped(Scope(), WEEK).values()).revenue_micros == left
 
 
 def test_refused_clicks_are_counted_by_reason_in_words(sold):
