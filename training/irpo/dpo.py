@@ -27,7 +27,7 @@ from training.dataset import jsonl
 from training.dataset.jsonl import DataError
 from training.irpo.config import DPOConfig, Precision
 from training.irpo.log_probs import Answers, log_probs
-from training.irpo.workers import Workers, full
+from training.irpo.workers import Workers, full, local
 
 Progress = Callable[[str, int, int], None]  # stage, done, in all
 
@@ -175,16 +175,16 @@ def train(
     groups = tokenized(tokenizer)
     model = workers.shard(model)
 
-    # 1) The reference: this very model, before any step.
-    references = _references(model, groups, work / "reference.jsonl", config, workers, progress)
-
-    # 2) What is trained, and where training stands.
+    # 1) What is trained; named before the first forward, which leaves some of a sharded model's weights gathered.
     if config.lora:
         from peft import LoraConfig, get_peft_model
 
         adapters = LoraConfig(r=config.lora.rank, lora_alpha=config.lora.alpha, target_modules="all-linear")
         model = get_peft_model(model, adapters).eval()
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+    # 2) The reference: this very model, before any step (fresh adapters add nothing). Then, where training stands.
+    references = _references(model, groups, work / "reference.jsonl", config, workers, progress)
     optimizer = torch.optim.AdamW(trained.values(), lr=config.learning_rate, weight_decay=0.0)
     steps = _restore(work / "checkpoint.pt", trained, optimizer)
     plan = batches(len(groups), size=config.batch_queries, seed=seed)
@@ -213,7 +213,8 @@ def train(
     progress("dpo", len(plan), len(plan))
 
     # 4) The new policy.
-    if not all(full(torch.isfinite(weight).all()) for weight in trained.values()):
+    broken = any(not torch.isfinite(local(weight)).all() for weight in trained.values())
+    if workers.summed({"broken": float(broken)}, model.device)["broken"]:
         raise Diverged("a weight is not a number after the last step")
     weights = workers.whole(model)
     if workers.main:

@@ -91,3 +91,8 @@ class Workers:
 def full(value: torch.Tensor) -> float:
     """A number, be it sharded or not."""
     return float(value.full_tensor() if hasattr(value, "full_tensor") else value)
+
+
+def local(weight: torch.Tensor) -> torch.Tensor:
+    """This process's part of a weight."""
+    return weight.to_local() if hasattr(weight, "to_local") else weight
