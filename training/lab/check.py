@@ -26,7 +26,7 @@ from chat.adllm import markup
 from chat.adllm.prompts import ad_messages
 from training.lab.answers import is_on_topic
 from training.lab.catalogue import LabAd, make_candidates
-from training.lab.questions import Question, held_out_questions, profile
+from training.lab.questions import Question, held_out_questions, visitor
 
 CANDIDATES = 100
 MAX_TOKENS = 400
@@ -51,7 +51,7 @@ def make_cases(*, count: int, seed: int = 0, candidates: int = CANDIDATES) -> li
     cases = []
     for question in held_out_questions(rng, count=count):
         ads = make_candidates(rng, count=candidates, wanted=(question.category or "",) * 2, held_out=True)
-        messages = ad_messages(query=question.text, profile=profile(rng), candidates=[ad.candidate for ad in ads])
+        messages = ad_messages(query=question.text, profile=visitor(rng).profile, candidates=[ad.candidate for ad in ads])
         cases.append(Case(question, tuple(ads), messages))
     return cases
 

@@ -132,6 +132,18 @@ FULL = Preset(
             ),
             rate=(0.8, 0.02),
         ),
+        Phase(
+            "last answers",
+            600,
+            (
+                Share("answer", 0.5, (16, 50, 100, 100), branches=12),
+                replace(READ, weight=0.1),
+                replace(LOOKUP, weight=0.15),
+                replace(TITLES, weight=0.15),
+                replace(TOPIC, weight=0.1),
+            ),
+            rate=(0.6, 0.02),
+        ),
     ),
 )
 TINY = Preset(
