@@ -141,10 +141,12 @@ def make_candidates(
     firsts, seconds = (HELD_OUT_FIRST, HELD_OUT_SECOND) if held_out else (FIRST_PARTS, SECOND_PARTS)
     if not held_out and rng.random() < 0.4:
         firsts, seconds = tuple(rng.sample(firsts, 15)), tuple(rng.sample(seconds, 15))
-    brands = [
-        brand(rng, firsts=firsts, seconds=seconds)
-        for _ in range(max(1, round(count * (1.0 if own_brands else rng.choice((0.3, 0.6, 1.0))))))
-    ]
+    wanted_brands = max(1, round(count * (1.0 if own_brands else rng.choice((0.3, 0.6, 1.0)))))
+    brands: list[str] = []
+    while len(brands) < wanted_brands:
+        name = brand(rng, firsts=firsts, seconds=seconds)
+        if not (own_brands and name in brands):
+            brands.append(name)
     titles: set[str] = set()
     ads: list[LabAd] = []
     for number in ids:

@@ -51,7 +51,8 @@ def make_cases(*, count: int, seed: int = 0, candidates: int = CANDIDATES) -> li
     cases = []
     for question in held_out_questions(rng, count=count):
         ads = make_candidates(rng, count=candidates, wanted=(question.category or "",) * 2, held_out=True)
-        messages = ad_messages(query=question.text, profile=visitor(rng).profile, candidates=[ad.candidate for ad in ads])
+        candidates_shown = [ad.candidate for ad in ads]
+        messages = ad_messages(query=question.text, profile=visitor(rng).profile, candidates=candidates_shown)
         cases.append(Case(question, tuple(ads), messages))
     return cases
 

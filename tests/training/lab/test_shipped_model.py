@@ -32,7 +32,7 @@ def figures_of(count):
     return check.judge(cases=cases, texts=list(check.write_answers(model=model, tok=tok, cases=cases)))
 
 
-@pytest.mark.xfail(strict=True, reason="the weights that ship miss their targets: LOG.md, 2026-11-24")
+@pytest.mark.xfail(strict=True, reason="the weights that ship miss their targets: LOG.md, 2026-11-25")
 def test_it_answers_on_topic_and_copies_unseen_titles():
     figures = figures_of(10)
     assert figures["on_topic_answers"] >= 0.8

@@ -1,12 +1,14 @@
+import json
 import random
 
 import pytest
 
-from campaigns.auction.candidates import Candidate
+from campaigns.auction.candidates import MICROS, Candidate
 from chat.adllm.prompts import ad_messages, ad_prompt, candidate_line
 from tests.training.lab.models import WEIGHTS
 from training.lab.catalogue import make_candidates
 from training.lab.tokenizer import ASSISTANT, END, FRAGMENTS, USER, listed
+from training.simulation.catalogues import SHOP
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +26,22 @@ def shown(tok, **prompt):
     return tok.apply_chat_template(ad_messages(**prompt), add_generation_prompt=True, tokenize=False)
 
 
-def test_prompt_of_100_candidates_survives_the_round_trip_and_stays_short(tok):
+def test_prompt_of_100_unseen_candidates_survives_the_round_trip(tok):
     text = shown(tok, query="How do I brew tea?", profile="Likes tea.", candidates=candidates(100))
-    ids = tok(text)["input_ids"]
-    assert tok.decode(ids) == text
-    assert len(ids) <= 1850
+    assert tok.decode(tok(text)["input_ids"]) == text
+
+
+def test_prompt_of_the_shop_s_100_ads_stays_short(tok):
+    rows = [
+        ad
+        for advertiser in json.loads(SHOP.read_text(encoding="utf-8"))
+        for campaign in advertiser["campaigns"]
+        for ad in campaign["ads"]
+    ]
+    shop = [Candidate(row["id"], row["title"], row["bid"] * MICROS) for row in rows]
+    assert len(shop) == 100
+    text = shown(tok, query="How do I brew tea?", profile="Likes tea.", candidates=shop)
+    assert len(tok(text)["input_ids"]) <= 1850
 
 
 @pytest.mark.parametrize("fragment", FRAGMENTS)
