@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
+from chat.adllm.prompts import ad_messages
 from training.lab import catalogue, questions, reading
-from training.lab.curriculum import IGNORED, LIST_THEM, SLUGS, Branch, Group, Vocabulary, asked
+from training.lab.curriculum import IGNORED, LIST_THEM, SLUGS, Branch, Group
 from training.lab.network import token_losses
-from training.lab.tokenizer import END, listed
 
 COPY = "copy"
 SKILLS = (COPY, *reading.KINDS)
@@ -58,7 +58,6 @@ def probe(
     *, model: Qwen3ForCausalLM, tok: PreTrainedTokenizerFast, candidates: int, questions_each: int, seed: int = 0
 ) -> dict[str, dict[str, float]]:
     """For each skill the share of right markers, what guessing would give, and how many were asked."""
-    vocabulary = Vocabulary(tok)
     figures: dict[str, dict[str, float]] = {}
     for skill in SKILLS:
         rng = random.Random(f"probe/{seed}/{skill}/{candidates}")
@@ -66,7 +65,7 @@ def probe(
         for _ in range(questions_each):
             ads, asked_for = make_probe(rng, skill=skill, count=candidates)
             chances.append(asked_for.chance)
-            groups.append(_group(rng, vocabulary, ads, asked_for, given=skill == COPY))
+            groups.append(_group(rng, tok, ads, asked_for, given=skill == COPY))
         right = [whole for batch in _batches(groups, candidates) for whole in _all_right(model, batch)]
         figures[skill] = {
             "right": round(sum(right) / len(right), 4),
@@ -77,21 +76,29 @@ def probe(
 
 
 def _group(
-    rng: random.Random, vocabulary: Vocabulary, ads: Sequence[catalogue.LabAd], probe: Probe, *, given: bool
+    rng: random.Random,
+    tok: PreTrainedTokenizerFast,
+    ads: Sequence[catalogue.LabAd],
+    probe: Probe,
+    *,
+    given: bool,
 ) -> Group:
     """The prompt, and the right marker as the label; when copying, as much of the title is given as tells it apart."""
-    prefix = list(vocabulary.opening)
-    for ad in ads:
-        prefix += vocabulary.ids(listed(ad.candidate))
-    context, _ = asked(vocabulary, text=probe.text, about="", profile=questions.visitor(rng).profile)
-    marker = vocabulary.ids(probe.right.marker + END)
+    messages = ad_messages(
+        query=probe.text, profile=questions.visitor(rng).profile, candidates=[ad.candidate for ad in ads]
+    )
+    shown = tok.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+
+    def ids(text: str) -> list[int]:
+        return tok(text, add_special_tokens=False)["input_ids"]
+
+    marker = ids(probe.right.marker)
     known = 1
     if given:
-        others = [vocabulary.ids(ad.marker) for ad in ads if ad is not probe.right]
+        others = [ids(ad.marker) for ad in ads if ad is not probe.right]
         while any(other[:known] == marker[:known] for other in others):
             known += 1
-    labels = [IGNORED] * (len(context) + known) + marker[known:-1] + [IGNORED]
-    return Group(prefix, [Branch(context + marker, labels)])
+    return Group(ids(shown), [Branch(marker, [IGNORED] * known + marker[known:])])
 
 
 def _batches(groups: Sequence[Group], candidates: int) -> list[list[Group]]:

@@ -5,16 +5,17 @@ import pytest
 
 from campaigns.auction.candidates import MICROS, Candidate
 from chat.adllm.prompts import ad_messages, ad_prompt, candidate_line
-from tests.training.lab.models import WEIGHTS
 from training.lab.catalogue import make_candidates
-from training.lab.tokenizer import ASSISTANT, END, FRAGMENTS, USER, listed
+from training.lab.tokenizer import ASSISTANT, END, FRAGMENTS, USER, listed, sample_texts, train_tokenizer
 from training.simulation.catalogues import SHOP
 
 
 @pytest.fixture(scope="module")
 def tok():
-    transformers = pytest.importorskip("transformers")
-    return transformers.AutoTokenizer.from_pretrained(WEIGHTS)
+    """As the recipe makes it; the weights that ship may be older."""
+    recipe = pytest.importorskip("training.lab.recipe")
+    full = recipe.PRESETS["full"]
+    return train_tokenizer(sample_texts(7, count=full.texts), vocabulary=full.vocabulary)
 
 
 def candidates(count):
