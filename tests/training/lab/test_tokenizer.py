@@ -5,6 +5,7 @@ import pytest
 
 from campaigns.auction.candidates import MICROS, Candidate
 from chat.adllm.prompts import ad_messages, ad_prompt, candidate_line
+from tests.training.lab.models import WEIGHTS
 from training.lab.catalogue import make_candidates
 from training.lab.tokenizer import ASSISTANT, END, FRAGMENTS, USER, listed, sample_texts, train_tokenizer
 from training.simulation.catalogues import SHOP
@@ -30,6 +31,20 @@ def shown(tok, **prompt):
 def test_prompt_of_100_unseen_candidates_survives_the_round_trip(tok):
     text = shown(tok, query="How do I brew tea?", profile="Likes tea.", candidates=candidates(100))
     assert tok.decode(tok(text)["input_ids"]) == text
+
+
+@pytest.mark.xfail(strict=True, reason="the word behind each bid makes the prompt longer: LOG.md, 2026-11-25")
+def test_prompt_of_100_unseen_candidates_stays_short(tok):
+    text = shown(tok, query="How do I brew tea?", profile="Likes tea.", candidates=candidates(100))
+    assert len(tok(text)["input_ids"]) <= 1850
+
+
+def test_the_shipped_tokenizer_keeps_a_prompt_of_100_unseen_candidates_short():
+    shipped = pytest.importorskip("transformers").AutoTokenizer.from_pretrained(WEIGHTS)
+    text = shown(shipped, query="How do I brew tea?", profile="Likes tea.", candidates=candidates(100))
+    ids = shipped(text)["input_ids"]
+    assert shipped.decode(ids) == text
+    assert len(ids) <= 1850
 
 
 def test_prompt_of_the_shop_s_100_ads_stays_short(tok):
