@@ -32,11 +32,16 @@ def _ad(advertiser: Advertiser, public_id: str) -> Ad:
 
 @login_required
 def ad_bid(request: HttpRequest, slug: str, public_id: str) -> HttpResponse:
-    """The bid's cell: shows it, offers a form (?edit=1), and takes the new bid. 422 with the form when it is wrong."""
+    """The bid's cell: shows it, offers a form (?edit=1), and takes the new bid. 422 with the form when it is wrong.
+
+    Without htmx the page of all bids is in its place: with the new bid, or with what was typed and why it is refused.
+    """
     advertiser = editable_advertiser(request, slug) if request.method == "POST" else visible_advertiser(request, slug)
     ad = _ad(advertiser, public_id)
     context = {"advertiser": advertiser, "ad": ad, "bid_micros": ad.bid_micros}
     if request.method != "POST":
+        if not request.htmx:
+            return redirect("ad_bids", slug, public_id)
         if "edit" not in request.GET or not advertiser.can_edit:
             return render(request, "campaigns/_bid_cell.html", context)
         return render(
@@ -45,8 +50,7 @@ def ad_bid(request: HttpRequest, slug: str, public_id: str) -> HttpResponse:
     form = BidForm(request.POST)
     if not form.is_valid():
         if not request.htmx:
-            messages.error(request, " ".join(form.errors["amount"]))
-            return redirect("ad_bids", slug, public_id)
+            return _bids_page(request, advertiser, ad, form=form, status=422)
         return render(request, "campaigns/_bid_form.html", {**context, "form": form}, status=422)
     bid = set_bid(ad=ad, amount_micros=form.cleaned_data["amount"], set_by=request.user)
     if not request.htmx:
@@ -65,15 +69,20 @@ def ad_bid(request: HttpRequest, slug: str, public_id: str) -> HttpResponse:
 def ad_bids(request: HttpRequest, slug: str, public_id: str) -> HttpResponse:
     """Every bid the ad ever had: who, when, from, to."""
     advertiser = visible_advertiser(request, slug)
-    ad = _ad(advertiser, public_id)
+    return _bids_page(request, advertiser, _ad(advertiser, public_id), form=BidForm())
+
+
+def _bids_page(
+    request: HttpRequest, advertiser: Advertiser, ad: Ad, *, form: BidForm, status: int = 200
+) -> HttpResponse:
     page = Paginator(ad.bids.select_related("set_by"), BIDS_PER_PAGE).get_page(request.GET.get("page"))
     bids = list(page.object_list)
     oldest = bids[-1].pk if bids else None
     earlier: Bid | None = ad.bids.filter(pk__lt=oldest).first() if oldest else None
     for bid, before in zip(bids, [*bids[1:], earlier], strict=False):  # without any bid there is one too many
         bid.before_micros = before.amount_micros if before else None
-    context = {"advertiser": advertiser, "ad": ad, "page": page, "bids": bids, "form": BidForm()}
-    return render(request, "campaigns/bids.html", context)
+    context = {"advertiser": advertiser, "ad": ad, "page": page, "bids": bids, "form": form}
+    return render(request, "campaigns/bids.html", context, status=status)
 
 
 # --- ads ---

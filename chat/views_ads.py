@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -37,6 +38,10 @@ def ad_report(request: HttpRequest, turn_id: UUID, ad_id: str) -> HttpResponse:
         AdReport.objects.update_or_create(turn=turn, ad=ad, defaults={**form.cleaned_data, "resolved_at": None})
     if request.htmx:
         return render(request, "chat/_report.html", context, status=200 if form.is_valid() else 422)
+    for error in [error for errors in form.errors.values() for error in errors]:
+        messages.error(request, f"The report was not sent. {error}")
+    if form.is_valid():
+        messages.success(request, "Thank you. Your report was sent.")
     return _turn(request, turn)
 
 

@@ -1,9 +1,12 @@
-"""The card on the analytics page that sends simulated visitors through a demo site, and shows how far they are."""
+"""The card on the analytics page that sends simulated visitors through a demo site, and shows how far they are.
+
+Without htmx it is a page of its own.
+"""
 
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from campaigns.auction.validation import InvalidInput
@@ -37,7 +40,7 @@ def simulate_traffic(request: HttpRequest) -> HttpResponse:
             transaction.on_commit(lambda: tasks.simulate_traffic.delay(run.pk))
         except InvalidInput as problem:
             return _card(request, problem=str(problem), status=422)
-    return _card(request)
+    return _changed(request) if request.method == "POST" else _card(request)
 
 
 @login_required
@@ -45,7 +48,7 @@ def simulate_traffic(request: HttpRequest) -> HttpResponse:
 def cancel_traffic(request: HttpRequest, run_id: int) -> HttpResponse:
     _staff_of_a_demo(request)
     traffic.cancel_run(run_id)
-    return _card(request)
+    return _changed(request)
 
 
 def _is_going_on(run: TrafficRun | None) -> bool:
@@ -57,6 +60,10 @@ def _is_going_on(run: TrafficRun | None) -> bool:
     )
 
 
+def _changed(request: HttpRequest) -> HttpResponse:
+    return _card(request) if request.htmx else redirect("simulate_traffic")
+
+
 def _card(request: HttpRequest, *, problem: str = "", status: int = 200) -> HttpResponse:
     run = TrafficRun.objects.first()
     facts = {
@@ -66,4 +73,5 @@ def _card(request: HttpRequest, *, problem: str = "", status: int = 200) -> Http
         "choices": CHOICES,
         "problem": problem,
     }
-    return render(request, "chat/_traffic_run.html", facts, status=status)
+    template = "chat/_traffic_run.html" if request.htmx else "chat/traffic.html"
+    return render(request, template, facts, status=status)

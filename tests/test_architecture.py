@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,42 @@ def test_nonsense_in_the_environment_stops_the_start(env, complaint):
     result = run(sys.executable, "manage.py", "check", **{**PRODUCTION, **env})
     assert result.returncode != 0
     assert complaint in result.stderr
+
+
+class Asking(HTMLParser):
+    """Collects the elements of a template that htmx makes ask, and for each what the browser would do by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[dict[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        element = {**dict(attrs), "tag": tag}
+        if "hx-get" in element or "hx-post" in element:
+            self.found.append(element)
+
+    def handle_data(self, data: str) -> None:
+        if self.found and "{% csrf_token %}" in data:
+            self.found[-1]["token"] = data
+
+
+def works_without_htmx(element: dict[str, str | None]) -> bool:
+    if "hx-post" in element:
+        sent = (element["tag"], element.get("method"), element.get("action"))
+        return sent == ("form", "post", element["hx-post"]) and "token" in element
+    by_itself = (element.get("hx-trigger") or "").startswith(("load", "every", "toggle"))  # nobody pressed anything
+    return by_itself or (element["tag"] == "a" and "href" in element)
+
+
+def test_what_htmx_sends_the_browser_sends_without_it():
+    """Whoever presses Enter before the script has bound a form, or has no script, must lose nothing."""
+    asking = []
+    for path in sorted((ROOT / "templates").rglob("*.html")):
+        parser = Asking()
+        parser.feed(path.read_text(encoding="utf-8"))
+        asking += [(path.name, element) for element in parser.found]
+    assert len(asking) > 20
+    assert [(name, element) for name, element in asking if not works_without_htmx(element)] == []
 
 
 FORBIDDEN = {

@@ -67,6 +67,12 @@
     setTimeout(() => (label.textContent = "Copy"), 2000);
   });
 
+  // --- a panel that was opened before htmx listened: it tells once more ---
+
+  htmx.onLoad((root) => {
+    root.querySelectorAll("details[hx-trigger][open]").forEach((panel) => htmx.trigger(panel, "toggle"));
+  });
+
   // --- where the focus goes when what held it is replaced ---
 
   document.addEventListener("htmx:afterSettle", (event) => {

@@ -6,6 +6,7 @@ import re
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils.html import escape
 
 from campaigns.ads import create_ad
 from campaigns.billing import credit_charge
@@ -211,6 +212,29 @@ def test_a_bid_changes_in_place_and_offers_undo(owner, mug, alice):
     assert (bid.amount_micros, bid.set_by) == (7_500_000, alice)
     assert "7.50" in answer
     assert 'name="amount" value="5"' in answer  # what Undo sends
+
+
+def test_the_bid_form_works_before_htmx_has_seen_it(owner, mug):
+    """A fast Enter sends the form of the cell as the browser would: by its own method and to its own address."""
+    cell = owner.get(urls(mug)["ad_bid"] + "?edit=1", **HTMX).content.decode()
+    assert f'method="post" action="{urls(mug)["ad_bid"]}"' in cell
+    assert "csrfmiddlewaretoken" in cell
+    answer = owner.post(urls(mug)["ad_bid"], {"amount": "7.50"}, follow=True)
+    assert answer.redirect_chain == [(urls(mug)["ad_bids"], 302)]
+    assert mug.bids.first().amount_micros == 7_500_000
+    assert "is set" in answer.content.decode()
+
+
+@pytest.mark.parametrize("amount", ["", "1000.01", "NaN", "<b>1</b>"])
+def test_without_htmx_a_wrong_bid_stays_as_it_was_typed(owner, mug, amount):
+    answer = owner.post(urls(mug)["ad_bid"], {"amount": amount})
+    content = answer.content.decode()
+    assert answer.status_code == 422
+    assert f'value="{escape(amount)}"' in content or not amount
+    assert content.count('role="alert"') == 1
+    assert content.startswith("<!doctype html>")
+    assert mug.bids.count() == 1
+    assert owner.get(urls(mug)["ad_bid"]).url == urls(mug)["ad_bids"]  # what the address bar shows leads on
 
 
 @pytest.mark.parametrize("amount", ["", "0", "1000.01", "-1", "NaN", "１２", "1e3"])

@@ -118,6 +118,16 @@ def test_report_without_sense_is_refused_in_place(fields):
     assert not AdReport.objects.exists()
 
 
+@pytest.mark.parametrize(("reason", "told"), [("other", "Thank you"), ("bored", "not sent")])
+def test_without_htmx_the_page_says_what_became_of_the_report(reason, told):
+    alice, mug = browser(), acme()
+    turn = answered(alice.visitor, "Take ", mug)
+    address = reverse("ad_report", args=[turn.pk, mug.public_id])
+    page = alice.client.post(address, {"reason": reason}, follow=True)
+    assert page.status_code == 200
+    assert told in page.content.decode()
+
+
 @pytest.mark.parametrize("name", ["ad_hide", "ad_report"])
 def test_only_an_ad_that_was_shown_can_be_hidden_or_reported(name):
     alice, mug, shoes = browser(), acme(), zenith()

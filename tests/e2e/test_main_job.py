@@ -65,17 +65,37 @@ def test_advertiser_changes_a_bid_in_place(page, site, log_in, problems, first_a
     log_in(first_ad["owner"])
     page.goto("/advertiser/")
     cell = page.locator(f"#bid-{first_ad['id']}")
-    cell.locator("a").click()
+    cell.locator(".bid-button").click()
     page.fill(f"#bid-input-{first_ad['id']}", "NaN")
     page.press(f"#bid-input-{first_ad['id']}", "Enter")
     page.wait_for_selector(f"#bid-error-{first_ad['id']}")
     problems.clear()  # the browser logs that the answer was a 422
     page.fill(f"#bid-input-{first_ad['id']}", "12.25")
     page.press(f"#bid-input-{first_ad['id']}", "Enter")
-    page.wait_for_selector(f"#bid-{first_ad['id']} a")
+    page.wait_for_selector(f"#bid-{first_ad['id']} .bid-button")
     assert "12.25" in page.locator(f"#bid-{first_ad['id']}").inner_text()
     newest = "SELECT amount_micros FROM campaigns_bid ORDER BY id DESC LIMIT 1"
     assert site.rows(newest) == [(12_250_000,)]
+
+
+SEND_AT_ONCE = """new MutationObserver(() => {
+    const form = document.querySelector(".bid-form");
+    if (!form || form.dataset.sent) return;
+    form.dataset.sent = "yes";
+    form.querySelector("[name=amount]").value = "NaN";
+    if (!form.querySelector("[role=alert]")) form.requestSubmit();
+}).observe(document, { childList: true, subtree: true });"""
+
+
+def test_bid_sent_in_the_moment_its_form_appears_is_answered_in_place(page, log_in, problems, first_ad):
+    page.add_init_script(SEND_AT_ONCE)
+    log_in(first_ad["owner"])
+    page.goto("/advertiser/")
+    address = page.url
+    page.locator(f"#bid-{first_ad['id']} .bid-button").click()
+    page.wait_for_selector(f"#bid-error-{first_ad['id']}")
+    assert page.url == address
+    problems.clear()  # the browser logs that the answer was a 422
 
 
 def test_analyst_sees_charts_each_with_its_table(page, log_in):
