@@ -65,14 +65,14 @@ def test_advertiser_changes_a_bid_in_place(page, site, log_in, problems, first_a
     log_in(first_ad["owner"])
     page.goto("/advertiser/")
     cell = page.locator(f"#bid-{first_ad['id']}")
-    cell.locator("a").click()
+    cell.locator(".bid-button").click()
     page.fill(f"#bid-input-{first_ad['id']}", "NaN")
     page.press(f"#bid-input-{first_ad['id']}", "Enter")
     page.wait_for_selector(f"#bid-error-{first_ad['id']}")
     problems.clear()  # the browser logs that the answer was a 422
     page.fill(f"#bid-input-{first_ad['id']}", "12.25")
     page.press(f"#bid-input-{first_ad['id']}", "Enter")
-    page.wait_for_selector(f"#bid-{first_ad['id']} a.bid-button")
+    page.wait_for_selector(f"#bid-{first_ad['id']} .bid-button")
     assert "12.25" in page.locator(f"#bid-{first_ad['id']}").inner_text()
     newest = "SELECT amount_micros FROM campaigns_bid ORDER BY id DESC LIMIT 1"
     assert site.rows(newest) == [(12_250_000,)]
@@ -92,7 +92,7 @@ def test_bid_sent_in_the_moment_its_form_appears_is_answered_in_place(page, log_
     log_in(first_ad["owner"])
     page.goto("/advertiser/")
     address = page.url
-    page.locator(f"#bid-{first_ad['id']} a").click()
+    page.locator(f"#bid-{first_ad['id']} .bid-button").click()
     page.wait_for_selector(f"#bid-error-{first_ad['id']}")
     assert page.url == address
     problems.clear()  # the browser logs that the answer was a 422
