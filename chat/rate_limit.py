@@ -38,9 +38,7 @@ DAY = Window(
 )
 
 
-def refusal(
-    *, request: HttpRequest, visitor: str, now: datetime, windows: tuple[Window, ...] = (MINUTE, DAY)
-) -> str:
+def refusal(*, request: HttpRequest, visitor: str, now: datetime, windows: tuple[Window, ...] = (MINUTE, DAY)) -> str:
     """Counts this question; why it is one too many for the visitor or for the address, "" where it is not."""
     address = client_address(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
     refused = [window.refusal for window in windows if _is_over(window, _line(address), visitor, now)]

@@ -152,9 +152,7 @@ def shutdown() -> None:
 async def _run(turn_id: UUID, stream: _Stream, engine: Engine | None) -> None:
     try:
         turn = await in_thread(Turn.objects.get, pk=turn_id)
-        await generate(
-            turn, engine=engine, publish=stream.publish, is_wanted=lambda: stream.is_wanted(turn_id)
-        )
+        await generate(turn, engine=engine, publish=stream.publish, is_wanted=lambda: stream.is_wanted(turn_id))
     except Exception:
         logger.exception("turn %s could not be answered", turn_id)
     finally:

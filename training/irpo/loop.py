@@ -4,6 +4,7 @@
     epoch-00/              theta_0: test/ and metrics.json
     epoch-01/
         online/            D_on: a run of the simulation (auctions, responses, clicks)
+        feedback.json      how many real answers were mixed in, where a file of them was given
         pctr/              psi_1 and fit.json, what it is worth
         offline/           D_off: auctions with fresh bids, M answers to each query, scored.jsonl
         groups.jsonl       one row per query with a winner and losers; yield.json counts them
@@ -27,7 +28,7 @@ from typing import Any
 from training.dataset.artifacts import claim, file_sha256, read_json, rows_sha256, write_json
 from training.irpo.config import IRPOConfig
 from training.irpo.dpo import Diverged
-from training.irpo.phases import Parts, Phases, Progress
+from training.irpo.phases import FEEDBACK, Parts, Phases, Progress
 from training.irpo.stages import Epoch, Stage
 
 RESULT = "result.json"
@@ -62,7 +63,8 @@ def irpo(
         # Phase 1: reward model update (line 2). The Oracle has nothing to learn.
         if parts.reward.learns:
             yield epoch.once("online", partial(run.collect, epoch, policy), leaves=["online"])  # line 3
-            yield epoch.once("pctr", partial(run.update_reward, epoch, last), leaves=["pctr"])  # lines 4 to 8
+            leaves = ["pctr", *([FEEDBACK] if parts.feedback else [])]
+            yield epoch.once("pctr", partial(run.update_reward, epoch, last), leaves=leaves)  # lines 4 to 8
             last = epoch.folder / "pctr"
 
         # Phase 2: LLM update (line 9).
@@ -110,6 +112,7 @@ def _manifest(parts: Parts, config: IRPOConfig, seed: int) -> dict[str, Any]:
         "config": asdict(config),
         "seed": seed,
         "reward": parts.reward.name,
+        "feedback": parts.feedback.told() if parts.feedback else None,
         "click_model": parts.click_model.name,
         "policy": {file.name: file_sha256(file) for file in weights} or parts.policy,
         "world": {

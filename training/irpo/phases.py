@@ -13,6 +13,7 @@ from training.dataset.records import Exposure, PreferenceGroup, Query, ScoredRes
 from training.irpo import dpo, measuring
 from training.irpo.config import IRPOConfig
 from training.irpo.log_probs import Answers, tokenize
+from training.irpo.mixing import RealFeedback
 from training.irpo.preferences import pair_yield, prefer
 from training.irpo.reward_source import REPORT, RewardSource
 from training.irpo.stages import Epoch
@@ -23,6 +24,7 @@ from training.simulation.sampling import Sampler
 from training.simulation.world import World, choose
 
 Progress = Callable[[str, int, int], None]  # what, done, in all
+FEEDBACK = "feedback.json"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Parts:
     sampler: Callable[[str], Sampler]  # of a policy
     click_model: ClickModel
     reward: RewardSource
+    feedback: RealFeedback | None = None  # real clicks beside the simulated ones
 
 
 class Phases:
@@ -61,15 +64,19 @@ class Phases:
         )  # fmt: skip
 
     def update_reward(self, epoch: Epoch, last: Path | None) -> None:
-        """Lines 4 to 8: psi_t from psi_{t-1} and D_on."""
+        """Lines 4 to 8: psi_t from psi_{t-1} and D_on, real feedback among it where there is some."""
         self._progress(self._named(epoch, "reward model"), 0, 1)
-        world = self._parts.world
+        world, real, ads = self._parts.world, self._parts.feedback, self._parts.world.ads
         samples = list(
             read_online(
                 epoch.folder / "online", queries={query.id: query for query in self._train}, profiles=world.profiles
             )
         )
-        self._parts.reward.update(samples, ads=world.ads, seed=self._seed, start=last, out=epoch.folder / "pctr")
+        if real:
+            drawn = real.drawn(len(samples), seed=f"{self._seed}/{_phase(epoch, 'feedback')}")
+            write_json(epoch.folder / FEEDBACK, real.report(drawn, simulated=len(samples)))
+            samples, ads = samples + drawn, {**real.ads, **ads}
+        self._parts.reward.update(samples, ads=ads, seed=self._seed, start=last, out=epoch.folder / "pctr")
         self._progress(self._named(epoch, "reward model"), 1, 1)
 
     def answer(self, epoch: Epoch, policy: str) -> None:
@@ -146,6 +153,8 @@ class Phases:
                 report = read_json(folder / "pctr" / REPORT)
                 names = ("auc", "true_auc", "log_loss", "base_log_loss", "base_rate", "unbiased", "rows", "best_epoch")
                 found["pctr"] = {name: report[name] for name in names}
+                if self._parts.feedback:
+                    found["pctr"]["feedback"] = read_json(folder / FEEDBACK)
             found["pairs"] = read_json(folder / "yield.json")
             found["dpo"] = measuring.told_steps(measuring.read_steps(folder / "dpo" / "steps.jsonl"))
             self._progress(self._named(epoch, "kl"), 0, 1)

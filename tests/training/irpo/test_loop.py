@@ -10,13 +10,26 @@ torch = pytest.importorskip("torch")
 
 from chat.adllm import markup  # noqa: E402
 from training.dataset import jsonl  # noqa: E402
-from training.dataset.artifacts import RunRefused  # noqa: E402
+from training.dataset.artifacts import RunRefused, file_sha256  # noqa: E402
 from training.dataset.encoder import CachedEncoder, HashEncoder  # noqa: E402
 from training.dataset.jsonl import DataError  # noqa: E402
-from training.dataset.records import Ad, Auction, PreferenceGroup, Profile, Query, Response  # noqa: E402
+from training.dataset.records import (  # noqa: E402
+    Ad,
+    AdFeedback,
+    Auction,
+    Exposure,
+    Feedback,
+    OnlineSample,
+    PreferenceGroup,
+    Profile,
+    Query,
+    Response,
+)
+from training.export.rows import lines  # noqa: E402
 from training.irpo import dpo  # noqa: E402
 from training.irpo.config import TINY  # noqa: E402
 from training.irpo.loop import irpo, read_result  # noqa: E402
+from training.irpo.mixing import real_feedback  # noqa: E402
 from training.irpo.phases import Parts  # noqa: E402
 from training.irpo.reward_source import KnownClicks, LearnedClicks  # noqa: E402
 from training.irpo.tiny import write_ads  # noqa: E402
@@ -45,6 +58,21 @@ def parts(policy, *, reward=None, sampler=lambda policy: ScriptedSampler(write_a
 
 def pctr():
     return LearnedClicks("pctr", encoder=CachedEncoder(HashEncoder(dimensions=64)), allow_bias=True)
+
+
+def real_clicks(tmp_path, *, share=0.25, users=12):
+    """A file of real answers, in which visitors click the kettle, an ad that this world does not have."""
+    kettle, rows = Ad("Ad-9", "Zenith Kettle", "tea"), []
+    for n in range(users):
+        person, name = Profile(f"live-{n}", "A visitor.", ("tea",), "train"), f"live-{n}"
+        exposure = Exposure(
+            person, Query(name, person.id, "Which kettle?", "train"), Auction(name, ("Ad-1000", "Ad-9"), (5, 3)),
+            Response(name, 0, "Take @Zenith Kettle@[Ad-9].", 5),
+        )  # fmt: skip
+        rows.append(OnlineSample(exposure, Feedback(name, 0, (AdFeedback("Ad-9", 0, clicked=True),))))
+    path = tmp_path / "feedback.jsonl"
+    jsonl.write(path, lines(rows, ads=ADS | {kettle.id: kettle}))
+    return real_feedback(path, share=share, known=ADS)
 
 
 def run(out, parts, *, config=TINY, **options):
@@ -162,6 +190,29 @@ def test_one_stage_a_process_comes_to_the_same_end(tiny_policy, tmp_path):
             if stage.ran:
                 break
     assert content(tmp_path / "steps") == content(tmp_path / "whole")
+
+
+def test_real_clicks_are_mixed_in_by_share_and_resume_with_the_same_bytes(tiny_policy, tmp_path):
+    config, made = replace(TINY, epochs=1), replace(parts(tiny_policy, reward=pctr()), feedback=real_clicks(tmp_path))
+    run(tmp_path / "whole", made, config=config)
+    simulated = len(QUERIES) * 3 // 4 * config.online_samples
+    mixed = read_result(tmp_path / "whole")["metrics"][1]["pctr"]["feedback"]
+    assert (mixed["simulated"], mixed["real"], mixed["share"]) == (simulated, 12, 0.25)  # more were wanted
+    asked = json.loads((tmp_path / "whole" / "manifest.json").read_text())["feedback"]
+    assert asked == {"sha256": file_sha256(tmp_path / "feedback.jsonl"), "share": 0.25}
+    assert "Ad-9" in json.loads((tmp_path / "whole" / "epoch-01" / "pctr" / "pctr.json").read_text())["ads"]
+
+    ended = False
+    while not ended:
+        ended = True
+        for stage in irpo(parts=made, config=config, seed=3, out=tmp_path / "steps", resume=True):
+            if stage.ran:
+                ended = False
+                break
+    assert content(tmp_path / "steps") == content(tmp_path / "whole")
+    (tmp_path / "steps" / "result.json").unlink()
+    with pytest.raises(RunRefused, match="feedback"):
+        run(tmp_path / "steps", replace(made, feedback=None), config=config, resume=True)
 
 
 def test_what_is_finished_is_not_done_again(tiny_policy, tmp_path):

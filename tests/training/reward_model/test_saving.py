@@ -11,9 +11,7 @@ from training.reward_model.saving import ModelRefused, load, save
 @pytest.fixture(scope="module", params=["pctr", "context"])
 def model(request):
     settings = FitSettings(epochs=2)
-    return fit(
-        samples(300), kind=request.param, ads=ADS, encoder=encoder(), settings=settings, allow_bias=True
-    ).model
+    return fit(samples(300), kind=request.param, ads=ADS, encoder=encoder(), settings=settings, allow_bias=True).model
 
 
 def test_a_model_comes_back_with_the_same_predictions(model, tmp_path):

@@ -48,6 +48,8 @@ class Command(BaseCommand):
         parser.add_argument("--clicks", choices=("behavioural", "user-llm"), default="behavioural")
         parser.add_argument("--user-llm", help="name of the User-LLM; its key is read from USER_LLM_API_KEY")
         parser.add_argument("--user-llm-base-url", help="its endpoint")
+        parser.add_argument("--feedback", type=Path, help="real answers and clicks, of export_feedback")
+        parser.add_argument("--feedback-share", type=float, help="how much of the online data they shall be, 0 to 1")
         parser.add_argument("--allow-bias", action="store_true", help="go on with a biased pCTR (Assumption 4.1)")
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--threads", type=int, help="CPU threads (default: all); keep it for equal bits")
@@ -100,6 +102,10 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps(result) if options["json"] else told(result, out))
 
     def _config(self, options):
+        if (options["feedback"] is None) != (options["feedback_share"] is None):
+            raise ValueError("--feedback and --feedback-share go together: which file, and how much of the online data")
+        if options["feedback"] and options["reward"] == "oracle":
+            raise ValueError("--feedback teaches the reward model, and --reward oracle has none")
         config = PRESETS[options["preset"]]
         changes = {name: options[name] for name in SIZES if options[name] is not None}
         learning = {"learning_rate": options["learning_rate"]} if options["learning_rate"] is not None else {}
@@ -130,7 +136,17 @@ class Command(BaseCommand):
             reward = KnownClicks(user)
         else:
             raise CommandError("--reward oracle needs a user whose chances are known: --clicks behavioural.")
-        return Parts(world, categories, self._policy(config, options, world), self._sampler(config), user, reward)
+        return Parts(
+            world, categories, self._policy(config, options, world), self._sampler(config), user, reward,
+            self._feedback(options, world),
+        )  # fmt: skip
+
+    def _feedback(self, options, world):
+        from training.irpo.mixing import real_feedback
+
+        if options["feedback"] is None:
+            return None
+        return real_feedback(options["feedback"], share=options["feedback_share"], known=world.ads)
 
     def _world(self, config, options) -> tuple[World, dict[str, str | None]]:
         """The world named, one with the files named, or one made in the run's folder; and its queries' categories."""
@@ -197,7 +213,8 @@ class Command(BaseCommand):
         """Every stage in a process of its own, so that a GPU's memory comes back between sampling and training."""
         arguments = ["--one-stage"]
         for name in ("preset", "out", "model", "reward", "engine", *SIZES, "learning_rate", "lora_rank", "world", "ads",
-                     "queries", "clicks", "user_llm", "user_llm_base_url", "seed", "threads"):  # fmt: skip
+                     "queries", "clicks", "user_llm", "user_llm_base_url", "feedback", "feedback_share", "seed",
+                     "threads"):  # fmt: skip
             if options[name] is not None:
                 arguments += [f"--{name.replace('_', '-')}", str(options[name])]
         arguments += [f"--{name.replace('_', '-')}" for name in ("allow_bias", "json") if options[name]]
