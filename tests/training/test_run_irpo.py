@@ -32,6 +32,12 @@ def test_the_tiny_preset_trains_a_model_made_on_the_fly(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == result
 
 
+def test_grpo_trains_the_same_model(tmp_path, capsys):
+    call_command(*TINY, "--out", str(tmp_path / "run"), "--algorithm", "grpo", "--epochs", "1")
+    told = capsys.readouterr().out
+    assert f"The policy to keep: {tmp_path / 'run' / 'epoch-01' / 'policy'}" in told
+
+
 def test_one_stage_at_a_time_and_own_ads_and_questions(tmp_path, capsys):
     ads, queries = tmp_path / "ads.jsonl", tmp_path / "queries.jsonl"
     ads.write_text('{"id": "Ad-4000", "title": "Acme Mug"}\n{"id": "Ad-4001", "title": "Zenith Kettle"}\n')

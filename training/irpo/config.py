@@ -7,6 +7,7 @@ from training.simulation.presets import PAPER_MODEL
 from training.simulation.sampling import SamplingSettings
 
 Precision = Literal["float32", "bf16"]
+Algorithm = Literal["dpo", "grpo"]
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,39 @@ class DPOConfig:
     checkpoint_every: int = 10  # steps
 
     def __post_init__(self) -> None:
-        wrong = [
-            name
-            for name in ("beta", "learning_rate", "batch_queries", "context", "max_grad_norm", "checkpoint_every")
-            if not getattr(self, name) > 0
-        ]
-        if wrong:
-            raise ValueError(f"{wrong[0]} must be above 0, not {getattr(self, wrong[0])}")
-        if not 0 <= self.warmup_ratio < 1:
-            raise ValueError(f"warmup_ratio must be in [0, 1), not {self.warmup_ratio}")
+        _above_zero(self, "beta", "learning_rate", "batch_queries", "context", "max_grad_norm", "checkpoint_every")
+        _warms_up(self.warmup_ratio)
+
+
+@dataclass(frozen=True)
+class GRPOConfig:
+    """Online RL by TRL's GRPOTrainer. The paper leaves it to future work: the numbers are TRL's, or those of DPO."""
+
+    beta: float = 0.04  # of the KL to the policy at the epoch's start, a token (Eq. 2); at 0 no reference is kept
+    learning_rate: float = 1e-6
+    warmup_ratio: float = 0.1
+    batch_queries: int = 64  # queries in a step, each with M answers
+    precision: Precision = "bf16"
+    lora: LoRA | None = None
+    context: int = 16384
+    max_grad_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        _above_zero(self, "learning_rate", "batch_queries", "context", "max_grad_norm")
+        _warms_up(self.warmup_ratio)
+        if not self.beta >= 0:
+            raise ValueError(f"beta must not be negative, nor {self.beta}")
+
+
+def _above_zero(config: object, *names: str) -> None:
+    wrong = [name for name in names if not getattr(config, name) > 0]
+    if wrong:
+        raise ValueError(f"{wrong[0]} must be above 0, not {getattr(config, wrong[0])}")
+
+
+def _warms_up(ratio: float) -> None:
+    if not 0 <= ratio < 1:
+        raise ValueError(f"warmup_ratio must be in [0, 1), not {ratio}")
 
 
 @dataclass(frozen=True)
@@ -61,7 +86,9 @@ class IRPOConfig:
     test_queries: int = 3_000
     kl_queries: int = 200  # of those, for the KL estimates
     sampling: SamplingSettings = field(default_factory=SamplingSettings)  # App. B.2.1
+    algorithm: Algorithm = "dpo"
     dpo: DPOConfig = field(default_factory=DPOConfig)
+    grpo: GRPOConfig = field(default_factory=GRPOConfig)
     # Stop early, and keep the policy before, where training has gone wrong.
     least_pair_share: float = 0.01  # of the queries that give a preference group
     least_ads_per_answer: float = 0.02
@@ -80,6 +107,11 @@ class IRPOConfig:
         if self.pair_threshold < 0 or self.penalty_weight < 0:
             raise ValueError("pair_threshold and penalty_weight must not be negative")
 
+    @property
+    def learning(self) -> DPOConfig | GRPOConfig:
+        """The numbers of the algorithm that is used."""
+        return self.dpo if self.algorithm == "dpo" else self.grpo
+
 
 TINY = IRPOConfig(
     name="tiny",
@@ -92,6 +124,7 @@ TINY = IRPOConfig(
     kl_queries=4,
     sampling=SamplingSettings(max_tokens=48),
     dpo=DPOConfig(learning_rate=1e-3, batch_queries=2, precision="float32", checkpoint_every=1),
+    grpo=GRPOConfig(learning_rate=1e-3, batch_queries=2, precision="float32"),
     engine="scripted",
     model="",
     num_profiles=80,
@@ -107,6 +140,7 @@ LAB = IRPOConfig(
     sampling=SamplingSettings(max_tokens=250),
     # The paper's rate is for 4 billion weights; a model this small does not move below 2e-4.
     dpo=DPOConfig(learning_rate=4e-4, batch_queries=16, precision="float32"),
+    grpo=GRPOConfig(learning_rate=2e-4, batch_queries=16, precision="float32"),
     engine="transformers",
     model="",
 )

@@ -8,7 +8,8 @@
         pctr/              psi_1 and fit.json, what it is worth
         offline/           D_off: auctions with fresh bids, M answers to each query, scored.jsonl
         groups.jsonl       one row per query with a winner and losers; yield.json counts them
-        dpo/               reference.jsonl, steps.jsonl
+        dpo/               reference.jsonl, steps.jsonl; or grpo/ with steps.jsonl and scored.jsonl: online RL learns
+                           from the answers it writes, so offline/ holds auctions alone and there are no groups
         policy/            theta_1
         test/              its answers to the test queries, and clicks
         metrics.json
@@ -68,16 +69,22 @@ def irpo(
             last = epoch.folder / "pctr"
 
         # Phase 2: LLM update (line 9).
-        yield epoch.once("offline", partial(run.answer, epoch, policy), leaves=["offline"])  # lines 10 to 12
-        yield epoch.once(  # lines 13 to 15
-            "preferences", partial(run.prefer, epoch), leaves=["scored.jsonl", "groups.jsonl", "yield.json"]
-        )
-        if reason := run.too_few_pairs(epoch):
-            return _finish(out, policy, t - 1, reason)
-        try:
-            yield epoch.once(  # lines 16 to 18
-                "dpo", partial(run.optimize, epoch, policy), leaves=["dpo/steps.jsonl", "policy"], shared=True
+        if config.algorithm == "dpo":
+            yield epoch.once("offline", partial(run.answer, epoch, policy), leaves=["offline"])  # lines 10 to 12
+            yield epoch.once(  # lines 13 to 15
+                "preferences", partial(run.prefer, epoch), leaves=["scored.jsonl", "groups.jsonl", "yield.json"]
             )
+            if reason := run.too_few_pairs(epoch):
+                return _finish(out, policy, t - 1, reason)
+            update = partial(
+                epoch.once, "dpo", partial(run.optimize, epoch, policy), leaves=["dpo/steps.jsonl", "policy"],
+                shared=True,
+            )  # fmt: skip
+        else:
+            yield epoch.once("offline", partial(run.ask, epoch), leaves=["offline"])  # lines 10, 11
+            update = partial(epoch.once, "grpo", partial(run.reinforce, epoch, policy), leaves=["grpo", "policy"])
+        try:
+            yield update()  # lines 16 to 18
         except Diverged as error:
             return _finish(out, policy, t - 1, f"diverged in epoch {t}: {error}")
         updated = str(epoch.folder / "policy")  # line 19
@@ -106,10 +113,11 @@ def read_result(out: Path) -> dict[str, Any] | None:
 
 
 def _manifest(parts: Parts, config: IRPOConfig, seed: int) -> dict[str, Any]:
+    numbers = {name: value for name, value in asdict(config).items() if name not in ("algorithm", "dpo", "grpo")}
     weights: Sequence[Path] = sorted(Path(parts.policy).glob("*.safetensors"))
     return {
         "version": 1,
-        "config": asdict(config),
+        "config": numbers | {config.algorithm: asdict(config.learning)},
         "seed": seed,
         "reward": parts.reward.name,
         "feedback": parts.feedback.told() if parts.feedback else None,

@@ -10,7 +10,7 @@ from typing import Any
 from training.dataset import jsonl
 from training.dataset.online import read_online
 from training.dataset.records import Ad, OnlineSample, Query
-from training.irpo.config import DPOConfig
+from training.irpo.config import DPOConfig, GRPOConfig
 from training.irpo.dpo import Step, load_policy, log_probs_of
 from training.irpo.log_probs import Answers, tokenize
 from training.reward_model.predictor import ClickPredictor
@@ -84,7 +84,13 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def divergence(
-    *, folder: Path, policies: Mapping[str, str], world: World, queries: Sequence[Query], count: int, config: DPOConfig
+    *,
+    folder: Path,
+    policies: Mapping[str, str],
+    world: World,
+    queries: Sequence[Query],
+    count: int,
+    config: DPOConfig | GRPOConfig,
 ) -> dict[str, Any]:
     """Estimates of KL(pi_t || pi), in nats an answer, for each other policy named; `policies` holds pi_t as "policy".
 

@@ -1,6 +1,6 @@
 """The work of the stages of Algorithm 1: from the files of one stage to those of the next. The order is the loop's."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,8 @@ from training.dataset import jsonl
 from training.dataset.artifacts import read_json, write_json
 from training.dataset.jsonl import DataError
 from training.dataset.online import read_online
-from training.dataset.records import Exposure, PreferenceGroup, Query, ScoredResponse
-from training.irpo import dpo, measuring
+from training.dataset.records import Auction, Exposure, PreferenceGroup, Query, Response, ScoredResponse
+from training.irpo import dpo, grpo, measuring
 from training.irpo.config import IRPOConfig
 from training.irpo.log_probs import Answers, tokenize
 from training.irpo.mixing import RealFeedback
@@ -18,6 +18,7 @@ from training.irpo.preferences import pair_yield, prefer
 from training.irpo.reward_source import REPORT, RewardSource
 from training.irpo.stages import Epoch
 from training.reward_model.reward import Scored, score_many
+from training.simulation.bids import draw_auction
 from training.simulation.clicks import ClickModel
 from training.simulation.environment import RunSettings, answer, read_exposures, request_for, simulate
 from training.simulation.sampling import Sampler
@@ -79,6 +80,15 @@ class Phases:
         self._parts.reward.update(samples, ads=ads, seed=self._seed, start=last, out=epoch.folder / "pctr")
         self._progress(self._named(epoch, "reward model"), 1, 1)
 
+    def ask(self, epoch: Epoch) -> None:
+        """Lines 10 and 11: D_off, under fresh bids. Its answers are written while the policy learns."""
+        phase, out = _phase(epoch, "offline"), epoch.folder / "offline"
+        out.mkdir(exist_ok=True)
+        key, ads = self._settings(phase, 1).seed, self._parts.world.ads
+        queries = self._queries(phase, self._config.offline_queries)
+        drawn = (draw_auction(query=query, ads=ads, seed=key, phase=phase, shuffle=True) for query in queries)
+        jsonl.write(out / "auctions.jsonl", drawn)
+
     def answer(self, epoch: Epoch, policy: str) -> None:
         """Lines 10 to 12: D_off, and M answers to each of its queries, under fresh bids."""
         phase, out = _phase(epoch, "offline"), epoch.folder / "offline"
@@ -114,6 +124,31 @@ class Phases:
         dpo.train(
             policy=policy, tokenized=lambda tokenizer: self._tokenized(epoch, tokenizer), config=self._config.dpo,
             seed=_phase(epoch, str(self._seed)), work=epoch.folder / "dpo", out=epoch.folder / "policy",
+            progress=lambda stage, done, total: self._progress(self._named(epoch, stage), done, total),
+        )  # fmt: skip
+
+    def reinforce(self, epoch: Epoch, policy: str) -> None:
+        """Online RL in place of lines 12 to 18: the same prompts, the same reward, answers of the policy as it is."""
+        config, world = self._config, self._parts.world
+        queries = self._queries(_phase(epoch, "offline"), config.offline_queries)
+        drawn = list(jsonl.read(Auction, epoch.folder / "offline" / "auctions.jsonl"))
+        predictor = self._parts.reward.load(epoch.folder / "pctr")
+
+        def score(written: Sequence[grpo.Written]) -> list[ScoredResponse]:
+            exposures = []
+            for one in written:
+                query, answer = queries[one.number], one.answer
+                response = Response(query.id, one.sample, answer.text, answer.tokens, answer.finished)
+                exposures.append(Exposure(world.profiles[query.profile_id], query, drawn[one.number], response))
+            rewards = score_many(exposures, ads=world.ads, predictor=predictor, penalty_weight=config.penalty_weight)
+            return [_scored(exposure, reward) for exposure, reward in zip(exposures, rewards, strict=True)]
+
+        grpo.train(
+            policy=policy, score=score, samples=config.samples, config=config.grpo,
+            requests=[request_for(world, query, auction) for query, auction in zip(queries, drawn, strict=True)],
+            sampling=self._settings(_phase(epoch, "grpo"), config.samples).sampling,
+            seed=_phase(epoch, str(self._seed)), work=epoch.folder / "grpo", out=epoch.folder / "policy",
+            sampler=self._parts.sampler(policy) if config.engine == "scripted" else None, vllm=config.engine == "vllm",
             progress=lambda stage, done, total: self._progress(self._named(epoch, stage), done, total),
         )  # fmt: skip
 
@@ -155,12 +190,15 @@ class Phases:
                 found["pctr"] = {name: report[name] for name in names}
                 if self._parts.feedback:
                     found["pctr"]["feedback"] = read_json(folder / FEEDBACK)
-            found["pairs"] = read_json(folder / "yield.json")
-            found["dpo"] = measuring.told_steps(measuring.read_steps(folder / "dpo" / "steps.jsonl"))
+            if config.algorithm == "dpo":
+                found["pairs"] = read_json(folder / "yield.json")
+                found["dpo"] = measuring.told_steps(measuring.read_steps(folder / "dpo" / "steps.jsonl"))
+            else:
+                found["grpo"] = grpo.told(grpo.read_steps(folder / "grpo" / "steps.jsonl"))
             self._progress(self._named(epoch, "kl"), 0, 1)
             found["kl"] = measuring.divergence(
                 folder=folder / "test", policies={"policy": policy, "start": start, "base": self._parts.policy},
-                world=self._parts.world, queries=self._test, count=config.kl_queries, config=config.dpo,
+                world=self._parts.world, queries=self._test, count=config.kl_queries, config=config.learning,
             )  # fmt: skip
             self._progress(self._named(epoch, "kl"), 1, 1)
         write_json(folder / "metrics.json", found)

@@ -1,6 +1,6 @@
 import pytest
 
-from training.irpo.config import LAB, PAPER, PRESETS, DPOConfig, IRPOConfig
+from training.irpo.config import LAB, PAPER, PRESETS, DPOConfig, GRPOConfig, IRPOConfig
 
 
 def test_the_paper_s_numbers():
@@ -18,6 +18,8 @@ def test_the_paper_s_numbers():
         (DPOConfig, {"beta": 0}, "beta must be above 0"),
         (DPOConfig, {"learning_rate": float("nan")}, "learning_rate must be above 0"),
         (DPOConfig, {"warmup_ratio": 1}, "warmup_ratio"),
+        (GRPOConfig, {"beta": -1}, "beta must not be negative"),
+        (GRPOConfig, {"batch_queries": 0}, "batch_queries must be above 0"),
         (IRPOConfig, {"samples": 1}, "at least 2"),
         (IRPOConfig, {"epochs": 0}, "epochs must be at least 1"),
         (IRPOConfig, {"pair_threshold": -1}, "must not be negative"),

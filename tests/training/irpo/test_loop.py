@@ -24,6 +24,7 @@ from training.dataset.records import (  # noqa: E402
     Profile,
     Query,
     Response,
+    ScoredResponse,
 )
 from training.export.rows import lines  # noqa: E402
 from training.irpo import dpo  # noqa: E402
@@ -33,6 +34,8 @@ from training.irpo.mixing import real_feedback  # noqa: E402
 from training.irpo.phases import Parts  # noqa: E402
 from training.irpo.reward_source import KnownClicks, LearnedClicks  # noqa: E402
 from training.irpo.tiny import write_ads  # noqa: E402
+from training.reward_model.predictor import Oracle  # noqa: E402
+from training.reward_model.reward import score_many  # noqa: E402
 from training.simulation.sampling import ScriptedSampler  # noqa: E402
 from training.simulation.transformers_sampler import TransformersSampler  # noqa: E402
 from training.simulation.user import BehaviouralUser  # noqa: E402
@@ -155,6 +158,44 @@ def test_the_oracle_collects_and_learns_nothing(tiny_policy, tmp_path):
     ran = run(tmp_path, parts(tiny_policy), config=replace(TINY, epochs=1))
     assert [name for epoch, name, _ in ran if epoch == 1] == STAGES[2:]
     assert read_result(tmp_path)["metrics"][0]["test"]["reward_predicted"] is not None
+
+
+def test_online_rl_trains_on_the_same_rewards_and_goes_on_stage_by_stage(tiny_policy, tmp_path):
+    config, made = replace(TINY, algorithm="grpo"), parts(tiny_policy)
+    ran = run(tmp_path / "whole", made, config=config)
+    assert [name for epoch, name, _ in ran if epoch == 1] == ["offline", "grpo", "test", "metrics"]
+    result = read_result(tmp_path / "whole")
+    assert (result["policy"], result["stopped"]) == ("epoch-02/policy", None)
+    before, _, last = result["metrics"]
+    assert before["test"].keys() == last["test"].keys()
+    assert (last["grpo"]["steps"], last["kl"]["answers"]) == (TINY.offline_queries // 2, TINY.kl_queries)
+    assert not {"dpo", "pairs"} & last.keys()
+
+    epoch = tmp_path / "whole" / "epoch-01"
+    auctions = {auction.query_id: auction for auction in jsonl.read(Auction, epoch / "offline" / "auctions.jsonl")}
+    queries = {query.id: query for query in QUERIES}
+    rows = list(jsonl.read(ScoredResponse, epoch / "grpo" / "scored.jsonl"))
+    assert len(rows) == 2 * 2 * TINY.samples
+    exposures = [
+        Exposure(
+            PEOPLE[queries[row.query_id].profile_id], queries[row.query_id], auctions[row.query_id],
+            Response(row.query_id, row.sample, row.text, row.tokens, row.finished),
+        )
+        for row in rows
+    ]  # fmt: skip
+    wanted = score_many(exposures, ads=ADS, predictor=Oracle(user()))
+    assert [row.reward for row in rows] == [one.reward for one in wanted]
+    assert len({row.reward for row in rows}) > 3
+    asked = json.loads((tmp_path / "whole" / "manifest.json").read_text())["config"]
+    assert asked.keys() & {"dpo", "grpo", "algorithm"} == {"grpo"}
+
+    while read_result(tmp_path / "steps") is None:
+        for stage in irpo(parts=made, config=config, seed=3, out=tmp_path / "steps", resume=True):
+            if stage.ran:
+                break
+    assert content(tmp_path / "steps") == content(tmp_path / "whole")
+    with pytest.raises(RunRefused, match=r"config\.dpo is None there"):
+        run(tmp_path / "whole", made, resume=True)
 
 
 @pytest.mark.slow

@@ -36,11 +36,11 @@ class Command(BaseCommand):
         parser.add_argument("--out", type=Path, required=True, help="folder of the run")
         parser.add_argument("--model", help="folder or name of the Ad-LLM to begin with (default: the preset's)")
         parser.add_argument("--reward", choices=("context", "pctr", "oracle"), default="context")
-        parser.add_argument("--algorithm", choices=("dpo",), default="dpo")
+        parser.add_argument("--algorithm", choices=("dpo", "grpo"), default="dpo")
         parser.add_argument("--engine", choices=("transformers", "vllm", "scripted"), help="what samples answers")
         for name in SIZES:
             parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="instead of the preset's number")
-        parser.add_argument("--learning-rate", type=float, help="of DPO, instead of the preset's")
+        parser.add_argument("--learning-rate", type=float, help="of --algorithm, instead of the preset's")
         parser.add_argument("--lora-rank", type=int, help="train adapters of this rank instead of every weight")
         parser.add_argument("--world", type=Path, help="folder of a world; otherwise one is made in --out")
         parser.add_argument("--ads", type=Path, help="ads of your own, JSON Lines; see import_ads")
@@ -106,7 +106,7 @@ class Command(BaseCommand):
             raise ValueError("--feedback and --feedback-share go together: which file, and how much of the online data")
         if options["feedback"] and options["reward"] == "oracle":
             raise ValueError("--feedback teaches the reward model, and --reward oracle has none")
-        config = PRESETS[options["preset"]]
+        config, algorithm = PRESETS[options["preset"]], options["algorithm"]
         changes = {name: options[name] for name in SIZES if options[name] is not None}
         learning = {"learning_rate": options["learning_rate"]} if options["learning_rate"] is not None else {}
         if options["lora_rank"]:
@@ -114,7 +114,8 @@ class Command(BaseCommand):
         return replace(
             config,
             **changes,
-            dpo=replace(config.dpo, **learning),
+            **{algorithm: replace(getattr(config, algorithm), **learning)},
+            algorithm=algorithm,
             engine=options["engine"] or config.engine,
             model=options["model"] or config.model,
         )
@@ -212,9 +213,9 @@ class Command(BaseCommand):
     def _apart(self, options, read_result, trains_next):
         """Every stage in a process of its own, so that a GPU's memory comes back between sampling and training."""
         arguments = ["--one-stage"]
-        for name in ("preset", "out", "model", "reward", "engine", *SIZES, "learning_rate", "lora_rank", "world", "ads",
-                     "queries", "clicks", "user_llm", "user_llm_base_url", "feedback", "feedback_share", "seed",
-                     "threads"):  # fmt: skip
+        for name in ("preset", "out", "model", "reward", "algorithm", "engine", *SIZES, "learning_rate", "lora_rank",
+                     "world", "ads", "queries", "clicks", "user_llm", "user_llm_base_url", "feedback", "feedback_share",
+                     "seed", "threads"):  # fmt: skip
             if options[name] is not None:
                 arguments += [f"--{name.replace('_', '-')}", str(options[name])]
         arguments += [f"--{name.replace('_', '-')}" for name in ("allow_bias", "json") if options[name]]
@@ -238,7 +239,8 @@ def told(result, out: Path) -> str:
     for metrics in result["metrics"]:
         figures = [metrics["test"][name] for name in columns]
         if metrics["epoch"]:
-            figures += [metrics["pairs"]["share"], metrics["dpo"]["accuracy"], metrics["kl"]["kl_to_start"]]
+            pairs, dpo = metrics.get("pairs", {}), metrics.get("dpo", {})  # online RL has neither
+            figures += [pairs.get("share"), dpo.get("accuracy"), metrics["kl"]["kl_to_start"]]
         told = "".join(f"{'-' if figure is None else format(figure, '.3f'):>10}" for figure in figures)
         lines.append(f"{metrics['epoch']:>5}  {told}")
     if result["stopped"]:
