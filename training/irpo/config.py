@@ -89,10 +89,7 @@ class IRPOConfig:
     algorithm: Algorithm = "dpo"
     dpo: DPOConfig = field(default_factory=DPOConfig)
     grpo: GRPOConfig = field(default_factory=GRPOConfig)
-    # Stop early, and keep the policy before, where training has gone wrong.
-    least_pair_share: float = 0.01  # of the queries that give a preference group
-    least_ads_per_answer: float = 0.02
-    most_new_format_errors: float = 0.2  # share of answers with one, above theta_0's share
+    least_pair_share: float = 0.01  # of the queries that give a preference group; with fewer the run stops
     engine: str = "vllm"
     model: str = PAPER_MODEL
     num_profiles: int = 3000

@@ -57,6 +57,7 @@ def irpo(
     start = Epoch(out, 0)
     yield start.once("test", partial(run.test, start, policy), leaves=["test"])
     yield start.once("metrics", partial(run.measure, start, policy, policy), leaves=["metrics.json"])
+    kept = [start]
 
     for t in range(1, config.epochs + 1):  # line 1
         epoch = Epoch(out, t)
@@ -92,9 +93,9 @@ def irpo(
         # On queries that nothing was trained on.
         yield epoch.once("test", partial(run.test, epoch, updated), leaves=["test"])
         yield epoch.once("metrics", partial(run.measure, epoch, updated, policy), leaves=["metrics.json"])
-        if reason := run.collapsed(epoch, start):
+        if reason := run.gone_wrong(epoch, kept):
             return _finish(out, policy, t - 1, reason)
-        policy = updated
+        policy, kept = updated, [*kept, epoch]
     _finish(out, policy, config.epochs, None)
 
 

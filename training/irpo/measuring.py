@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from chat.adllm import markup
 from training.dataset import jsonl
 from training.dataset.online import read_online
 from training.dataset.records import Ad, OnlineSample, Query
 from training.irpo.config import DPOConfig, GRPOConfig
 from training.irpo.dpo import Step, load_policy, log_probs_of
 from training.irpo.log_probs import Answers, tokenize
+from training.irpo.stopping import Answered
 from training.reward_model.predictor import ClickPredictor
 from training.reward_model.reward import score_many
 from training.simulation.environment import request_for
@@ -53,6 +57,25 @@ def figures(
         scored = score_many(exposures, ads=world.ads, predictor=predictor, penalty_weight=penalty_weight)
         found["reward_predicted"] = _mean([one.reward for one in scored])
     return found
+
+
+def answered(*, folder: Path, epoch: int, world: World, queries: Sequence[Query]) -> Answered:
+    """What each test question brought, from a finished run of the simulation in `folder`, to compare policies by."""
+    samples = list(read_online(folder, queries={query.id: query for query in queries}, profiles=world.profiles))
+    revenue = [_revenue(sample, true=True) for sample in samples]
+    if None in revenue:
+        revenue = [_revenue(sample, true=False) for sample in samples]
+    errors = []
+    for sample in samples:
+        candidates = sample.exposure.auction.candidates(world.ads)
+        errors.append(bool(markup.parse(sample.exposure.response.text, candidates, max_ads=len(candidates)).errors))
+    return Answered(
+        epoch=epoch,
+        users=[sample.exposure.profile.id for sample in samples],
+        revenue=np.array(revenue, float),
+        ads=np.array([len(sample.feedback.ads) for sample in samples], float),
+        errors=np.array(errors, float),
+    )
 
 
 def _revenue(sample: OnlineSample, *, true: bool) -> float | None:

@@ -10,7 +10,7 @@ from training.dataset.artifacts import read_json, write_json
 from training.dataset.jsonl import DataError
 from training.dataset.online import read_online
 from training.dataset.records import Auction, Exposure, PreferenceGroup, Query, Response, ScoredResponse
-from training.irpo import dpo, grpo, measuring
+from training.irpo import dpo, grpo, measuring, stopping
 from training.irpo.config import IRPOConfig
 from training.irpo.log_probs import Answers, tokenize
 from training.irpo.mixing import RealFeedback
@@ -211,15 +211,17 @@ class Phases:
         found = f"{pairs['groups']} of {pairs['queries']} queries have winner and loser"
         return f"no pairs in epoch {epoch.number}: {found}"
 
-    def collapsed(self, epoch: Epoch, start: Epoch) -> str | None:
-        """Why the policy of this epoch must not be kept, against theta_0's figures in `start`."""
-        now, before = (read_json(one.folder / "metrics.json")["test"] for one in (epoch, start))
-        if now["ads_per_answer"] < self._config.least_ads_per_answer:
-            return f"collapsed in epoch {epoch.number}: {now['ads_per_answer']} ads an answer"
-        errors = "share_with_format_error"
-        if now[errors] > before[errors] + self._config.most_new_format_errors:
-            return f"collapsed in epoch {epoch.number}: format errors in {100 * now[errors]:.0f}% of the answers"
-        return None
+    def gone_wrong(self, epoch: Epoch, kept: Sequence[Epoch]) -> str | None:
+        """Why the policy of this epoch must not be kept, after those of the epochs `kept`, theta_0 first."""
+        if found := stopping.not_a_number(read_json(epoch.folder / "metrics.json")):
+            return f"diverged in epoch {epoch.number}: {found}"
+        now, *before = (
+            measuring.answered(
+                folder=one.folder / "test", epoch=one.number, world=self._parts.world, queries=self._test
+            )
+            for one in (epoch, *kept)
+        )
+        return stopping.collapsed(now, before, epochs=self._config.epochs)
 
     def _queries(self, phase: str, count: int) -> list[Query]:
         return choose(self._train, count=count, seed=f"{self._seed}/{phase}")
