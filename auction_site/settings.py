@@ -30,6 +30,7 @@ HTTPS = env.bool("HTTPS", False)  # served over TLS: secure cookies, HSTS, redir
 
 # The Ad-LLM: any OpenAI-compatible endpoint.
 LAB_MODEL_DIR = Path(env.str("LAB_MODEL_DIR", str(BASE_DIR / "training" / "lab" / "weights")))
+LAB_IRPO_MODEL_DIR = Path(env.str("LAB_IRPO_MODEL_DIR", str(BASE_DIR / "training" / "lab" / "weights-irpo")))
 AD_LLM_BASE_URL = env.str("AD_LLM_BASE_URL", "http://127.0.0.1:8001/v1")
 AD_LLM_MODEL = env.str("AD_LLM_MODEL", str(LAB_MODEL_DIR))
 AD_LLM_API_KEY = env.str("AD_LLM_API_KEY", "not-needed")

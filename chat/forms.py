@@ -3,7 +3,8 @@
 from django import forms
 
 from campaigns.auction.validation import InvalidInput, clean_profile, clean_query
-from chat.models import AdReport, VisitorProfile
+from chat import registry
+from chat.models import AdReport, ModelVersion, VisitorProfile
 from chat.profiles import NOBODY, OWN
 
 MAX_PROFILE_PART = 300  # characters of each of the two fields
@@ -47,6 +48,20 @@ class ProfileForm(forms.Form):
         elif choice != NOBODY and not _is_ready_made(choice):
             self.add_error("choice", "That profile does not exist any more. Please choose another.")
         return cleaned
+
+
+class ModelForm(forms.Form):
+    """Which model a member of staff asks: one that may be asked, or none for the live one."""
+
+    version = forms.IntegerField(required=False)
+    conversation = forms.UUIDField(required=False)
+
+    def clean_version(self) -> ModelVersion | None:
+        chosen = self.cleaned_data["version"]
+        found = next((version for version in registry.choices() if version.pk == chosen), None)
+        if chosen and not found:
+            raise forms.ValidationError("That model is not there any more. Please choose another.")
+        return found
 
 
 class ReportForm(forms.ModelForm):

@@ -16,6 +16,7 @@ from chat.adllm.openai_engine import OpenAIEngine
 from chat.models import ModelVersion
 
 BUILTIN_NAME = "lab-base (built in)"
+IRPO_NAME = "Lab Ad-LLM after IRPO"
 
 
 def live() -> ModelVersion:
@@ -48,7 +49,8 @@ def register(
 
     The built-in model is the same wherever it is served: its row follows the address.
     """
-    is_builtin = _is_lab_folder(model)
+    builtin_name = _builtin_name(model)
+    is_builtin = builtin_name is not None
     known = ModelVersion.objects.filter(model=model)
     known = known.filter(is_builtin=True) if is_builtin else known.filter(base_url=base_url)
     if version := known.first():
@@ -58,7 +60,7 @@ def register(
         return version
     with transaction.atomic():
         return ModelVersion.objects.create(
-            name=_unused(name or (BUILTIN_NAME if is_builtin else _last_part(model))),
+            name=_unused(name or builtin_name or _last_part(model)),
             base_url=base_url,
             model=model,
             source=source,
@@ -91,8 +93,32 @@ def warm_up() -> None:
     import_module("openai.resources.chat.completions")
 
 
-def _is_lab_folder(model: str) -> bool:
-    return Path(model).resolve() == settings.LAB_MODEL_DIR.resolve()
+def register_shipped() -> ModelVersion | None:
+    """The built-in model after IRPO, where its folder is there and the settings name a server of the built-in one.
+
+    Where the folder is gone and its version was live, the model of the settings answers again.
+    """
+    folder = str(settings.LAB_IRPO_MODEL_DIR)
+    if _builtin_name(settings.AD_LLM_MODEL) and _is_there(folder):
+        return register(base_url=settings.AD_LLM_BASE_URL, model=folder)
+    if ModelVersion.objects.filter(model=folder, is_live=True).update(is_live=False):
+        live()
+    return None
+
+
+def choices() -> list[ModelVersion]:
+    """The versions that may be asked, the live one first: without built-in ones whose folder is gone."""
+    found = ModelVersion.objects.order_by("-is_live", "-created_at")
+    return [version for version in found if not version.is_builtin or _is_there(version.model)]
+
+
+def _builtin_name(model: str) -> str | None:
+    names = {settings.LAB_MODEL_DIR.resolve(): BUILTIN_NAME, settings.LAB_IRPO_MODEL_DIR.resolve(): IRPO_NAME}
+    return names.get(Path(model).resolve())
+
+
+def _is_there(model: str) -> bool:
+    return (Path(model) / "config.json").is_file()
 
 
 def _last_part(model: str) -> str:

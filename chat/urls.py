@@ -7,6 +7,7 @@ from chat import views, views_ads, views_panel, views_stream, views_traffic
 urlpatterns = [
     path("", views.home, name="home"),
     path("chat/profile/", views.visitor_profile, name="visitor_profile"),
+    path("chat/model/", views.model_version, name="model_version"),
     path("chat/turns/", views.turn_create, name="turn_create"),
     path("chat/turns/<uuid:turn_id>/", views.turn, name="turn"),
     path("chat/turns/<uuid:turn_id>/stream/", views_stream.turn_stream, name="turn_stream"),

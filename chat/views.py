@@ -1,4 +1,4 @@
-"""The chat page, asking, stopping, asking again, and the visitor's profile. Answers stream from views_stream.
+"""The chat page, asking, stopping, asking again, the profile, staff's model. Answers stream from views_stream.
 
 Each view works without JavaScript too: what htmx asks for is a fragment, what a plain form sends ends in a redirect.
 """
@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from uuid import UUID, uuid4
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -20,7 +21,8 @@ from campaigns.auction.validation import MAX_QUERY_LENGTH
 from campaigns.visitors import ensure_visitor, set_visitor_cookie, visitor_hash
 from chat import registry, streams
 from chat.access import is_stakeholder
-from chat.forms import ProfileForm, QuestionForm
+from chat.forms import ModelForm, ProfileForm, QuestionForm
+from chat.model_choice import chosen_model, remember_model
 from chat.models import Conversation, Turn, VisitorProfile
 from chat.profiles import chosen_profile, remember_profile
 from chat.rate_limit import refusal
@@ -77,6 +79,7 @@ def turn_create(request: HttpRequest) -> HttpResponse:
         profile=chosen_profile(session=request.session).text,
         conversation=asked_in,
         idempotency_key=form.cleaned_data["idempotency_key"],
+        model_version=chosen_model(session=request.session, user=request.user),
     )
     response = _started(request, created, template="chat/_turn_created.html")
     if new_cookie:
@@ -101,6 +104,7 @@ def turn_retry(request: HttpRequest, turn_id: UUID) -> HttpResponse:
         conversation=earlier.conversation,
         idempotency_key=form.cleaned_data["idempotency_key"],
         retry_of=earlier,
+        model_version=chosen_model(session=request.session, user=request.user),
     )
     return _started(request, created, template="chat/_turn.html")
 
@@ -128,6 +132,19 @@ def visitor_profile(request: HttpRequest) -> HttpResponse:
             response[header] = "#profile-form"
         return response
     return _chat_page(request, extra=context, status=422)
+
+
+@require_POST
+def model_version(request: HttpRequest) -> HttpResponse:
+    """Which model answers this member of staff, here and on Retry; visitors get the live one."""
+    if not request.user.is_staff:
+        raise PermissionDenied
+    form = ModelForm(request.POST)
+    if not form.is_valid():
+        return _chat_page(request, extra={"refusal": next(iter(form.errors.values()))[0]}, status=422)
+    remember_model(session=request.session, version=form.cleaned_data["version"])
+    asked_in = form.cleaned_data["conversation"]
+    return redirect("conversation", asked_in) if asked_in else redirect("home")
 
 
 def turn_context(request: HttpRequest, turn: Turn) -> dict[str, object]:
@@ -183,7 +200,7 @@ def _chat_page(
         "turns": turns,
         "stakeholder": is_stakeholder(request.user),
         "examples": [] if turns else random.sample(_questions(), k=EXAMPLES_SHOWN),
-        "model_version": registry.live(),
+        **_model_context(request),
         **_composer_context(request, conversation=conversation),
         **_profile_context(request),
         **(extra or {}),
@@ -198,6 +215,17 @@ def _composer_context(request: HttpRequest, *, conversation: Conversation | None
         "conversations": visitors_conversations(visitor=visitor),
         "idempotency_key": uuid4().hex,
         "max_query_length": MAX_QUERY_LENGTH,
+    }
+
+
+def _model_context(request: HttpRequest) -> dict[str, object]:
+    """Who answers; staff also see what else there is to ask."""
+    live = registry.live()
+    chosen = chosen_model(session=request.session, user=request.user)
+    return {
+        "model_version": chosen or live,
+        "model_chosen": chosen,
+        "model_choices": registry.choices() if request.user.is_staff else (),
     }
 
 

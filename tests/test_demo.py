@@ -144,6 +144,16 @@ def test_missing_weights_are_told_with_the_command_that_makes_them(tmp_path):
     assert "build_lab_model" in refusal(tmp_path, LAB_MODEL_DIR=str(tmp_path / "nowhere"))
 
 
+@pytest.mark.parametrize(("shipped", "served"), [(False, "('base',)"), (True, "('--model-timeout', '-1')")])
+def test_one_server_serves_the_model_after_irpo_where_it_is_shipped(tmp_path, shipped, served):
+    if shipped:
+        (tmp_path / "config.json").write_text("{}")
+    code = "import demo; print(demo.models_served(demo.Path('base')))"
+    env = {**os.environ, "LAB_IRPO_MODEL_DIR": str(tmp_path)}
+    told = subprocess.run([sys.executable, "-c", code], cwd=TOOLS, env=env, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == served
+
+
 @linux
 @pytest.mark.slow
 def test_demo_starts_answers_and_leaves_nothing_behind(tmp_path):

@@ -75,11 +75,17 @@ def start_model_server(processes: Processes) -> None:
     port = free_port(8001)
     processes.start(
         "model-server",
-        *(sys.executable, str(Path(sys.executable).with_name("transformers")), "serve", str(weights)),
+        *(sys.executable, str(Path(sys.executable).with_name("transformers")), "serve", *models_served(weights)),
         *("--device", "cpu", "--host", "127.0.0.1", "--port", str(port)),
         OMP_NUM_THREADS=str(min(4, os.cpu_count() or 1)),
     )
     os.environ["AD_LLM_BASE_URL"] = f"http://127.0.0.1:{port}/v1"
+
+
+def models_served(weights: Path) -> tuple[str, ...]:
+    """The one model, loaded at the start; where its version after IRPO is there, both, loaded when first asked."""
+    after_irpo = Path(os.environ.get("LAB_IRPO_MODEL_DIR", ROOT / "training" / "lab" / "weights-irpo"))
+    return ("--model-timeout", "-1") if (after_irpo / "config.json").exists() else (str(weights),)
 
 
 def wait_until_ready(processes: Processes, address: str) -> None:

@@ -72,3 +72,47 @@ def test_the_engine_speaks_to_the_versions_own_endpoint_with_the_settings_key(se
     assert engine.name == "irpo/epoch-3"
     assert engine is registry.engine_for(version)
     assert "secret" not in str(ModelVersion.objects.values())
+
+
+@pytest.fixture
+def after_irpo(settings, tmp_path):
+    """The folder of the built-in model after IRPO, beside the built-in one on one server."""
+    settings.AD_LLM_MODEL, settings.LAB_IRPO_MODEL_DIR = str(settings.LAB_MODEL_DIR), tmp_path / "weights-irpo"
+    settings.LAB_IRPO_MODEL_DIR.mkdir()
+    (settings.LAB_IRPO_MODEL_DIR / "config.json").write_text("{}")
+    return settings.LAB_IRPO_MODEL_DIR
+
+
+def test_without_its_folder_there_is_no_second_version(settings, tmp_path):
+    settings.LAB_IRPO_MODEL_DIR = tmp_path / "nowhere"
+    live = registry.live()
+    assert registry.register_shipped() is None
+    assert list(ModelVersion.objects.all()) == registry.choices() == [live]
+
+
+def test_the_model_after_irpo_is_a_second_version_of_the_same_server(settings, after_irpo):
+    live = registry.live()
+    shipped = registry.register_shipped()
+    assert (shipped.name, shipped.model, shipped.base_url) == ("Lab Ad-LLM after IRPO", str(after_irpo), live.base_url)
+    assert shipped.is_builtin
+    assert registry.live() == live
+    assert registry.choices() == [live, shipped]
+
+    settings.AD_LLM_BASE_URL = "http://127.0.0.1:9009/v1"  # the next start took another port
+    again = registry.register_shipped()
+    assert (again, again.base_url) == (shipped, "http://127.0.0.1:9009/v1")
+
+
+def test_another_endpoint_does_not_serve_it(settings, after_irpo):
+    settings.AD_LLM_MODEL = "Qwen/Qwen3-4B"
+    assert registry.register_shipped() is None
+
+
+def test_a_promoted_version_whose_folder_is_gone_gives_way_to_the_settings(after_irpo):
+    before = registry.live()
+    promoted = registry.promote(registry.register_shipped())
+    assert registry.live() == promoted
+    (after_irpo / "config.json").unlink()
+    registry.register_shipped()
+    assert registry.live() == before
+    assert registry.choices() == [before]

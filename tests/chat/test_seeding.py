@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from chat.models import VisitorProfile
+from chat.models import ModelVersion, VisitorProfile
 
 pytestmark = pytest.mark.django_db
 
@@ -28,6 +28,19 @@ def test_edited_profile_survives_a_second_seed(settings):
     before = list(VisitorProfile.objects.values())
     call_command("seed_demo", stdout=StringIO())
     assert list(VisitorProfile.objects.values()) == before
+
+
+def test_the_shipped_model_after_irpo_is_a_second_version(settings, tmp_path):
+    settings.DEMO, settings.AD_LLM_MODEL = True, str(settings.LAB_MODEL_DIR)
+    settings.LAB_IRPO_MODEL_DIR = tmp_path / "weights-irpo"
+    call_command("seed_demo", stdout=StringIO())
+    assert not ModelVersion.objects.exists()  # the first question registers the settings' model
+    settings.LAB_IRPO_MODEL_DIR.mkdir()
+    (settings.LAB_IRPO_MODEL_DIR / "config.json").write_text("{}")
+    for _ in range(2):
+        call_command("seed_demo", stdout=StringIO())
+    assert ModelVersion.objects.get().name == "Lab Ad-LLM after IRPO"
+    assert not ModelVersion.objects.get().is_live
 
 
 def test_outside_a_demo_nothing_is_loaded(settings):

@@ -32,10 +32,15 @@ def test_the_tiny_preset_trains_a_model_made_on_the_fly(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == result
 
 
-def test_grpo_trains_the_same_model(tmp_path, capsys):
-    call_command(*TINY, "--out", str(tmp_path / "run"), "--algorithm", "grpo", "--epochs", "1")
+def test_grpo_trains_the_same_model_and_its_result_ships(tmp_path, capsys):
+    command = (*TINY, "--out", str(tmp_path / "run"), "--algorithm", "grpo", "--epochs", "1")
+    call_command(*command)
     told = capsys.readouterr().out
+    assert "the same command with --resume --ship" in told
     assert f"The policy to keep: {tmp_path / 'run' / 'epoch-01' / 'policy'}" in told
+    call_command(*command, "--resume", "--ship", str(tmp_path / "shipped"))
+    assert f"Shipped: {tmp_path / 'shipped'}" in capsys.readouterr().out
+    assert (tmp_path / "shipped" / "README.md").exists()
 
 
 def test_one_stage_at_a_time_and_own_ads_and_questions(tmp_path, capsys):

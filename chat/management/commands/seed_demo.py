@@ -1,10 +1,11 @@
-"""Load the demo: advertisers with play money, people who can log in, visitor profiles. Safe to run again."""
+"""Load the demo: advertisers with play money, people who log in, visitor profiles, models. Safe to run again."""
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from campaigns.models import Ad, Advertiser
 from campaigns.seeding import DEMO_PASSWORD, SeedRefused, seed_market
+from chat import registry
 from chat.seeding import seed_profiles
 
 
@@ -18,6 +19,7 @@ class Command(BaseCommand):
         except SeedRefused as refusal:
             raise CommandError(str(refusal)) from None
         seed_profiles()
+        registry.register_shipped()
         self.stdout.write(
             f"  The demo market: {Advertiser.objects.count()} advertisers, {Ad.objects.count()} ads, play money.\n"
             f'  Log-ins, all with the password "{DEMO_PASSWORD}":'

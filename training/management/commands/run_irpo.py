@@ -56,6 +56,10 @@ class Command(BaseCommand):
         parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
         parser.add_argument("--one-stage", action="store_true", help="finish one stage of the run and stop")
         parser.add_argument("--launch", default="", help="starts DPO on several GPUs: 'torchrun --nproc-per-node 4'")
+        parser.add_argument(
+            "--ship", type=Path, nargs="?", const=site.LAB_IRPO_MODEL_DIR, metavar="DIR",
+            help="afterwards, write the policy to keep to DIR (default: the site's second built-in model)",
+        )  # fmt: skip
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args, **options):
@@ -100,6 +104,20 @@ class Command(BaseCommand):
             bars.close()
         result = read_result(out)
         self.stdout.write(json.dumps(result) if options["json"] else told(result, out))
+        if options["ship"]:
+            self._ship(options)
+        elif result["epochs"] and not options["json"]:
+            self.stdout.write("To put it beside the site's own model: the same command with --resume --ship")
+
+    def _ship(self, options):
+        from training.irpo.shipping import NotShipped, ship
+
+        try:
+            ship(options["out"], out=options["ship"])
+        except (NotShipped, OSError) as error:
+            raise CommandError(str(error)) from error
+        if not options["json"]:
+            self.stdout.write(f"Shipped: {options['ship']}. `make demo` and `manage.py seed_demo` register it.")
 
     def _config(self, options):
         if (options["feedback"] is None) != (options["feedback_share"] is None):
