@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -135,7 +136,9 @@ def measure_sampling(*, seconds: float, rounds: int, say: Callable[[str], None] 
 LOSERS = 4
 
 
-def measure_dpo(*, seconds: float, rounds: int, say: Callable[[str], None] = lambda line: None):
+def measure_dpo(
+    *, seconds: float, rounds: int, say: Callable[[str], None] = lambda line: None, precision: str = "float32"
+):
     """One question to the lab Ad-LLM over 100 candidates: five of its answers, the first the winner."""
     model = site.LAB_MODEL_DIR
     if not (model / "model.safetensors").exists():
@@ -164,10 +167,14 @@ def measure_dpo(*, seconds: float, rounds: int, say: Callable[[str], None] = lam
     group = tokenize(
         AutoTokenizer.from_pretrained(model), query_id=query.id, messages=request.messages, texts=texts, context=CONTEXT
     )
-    return compare(model, [group], seconds=seconds, rounds=rounds, say=say)
+    return compare(model, [group], precision=precision, seconds=seconds, rounds=rounds, say=say)
 
 
-BENCHMARKS = {"dpo": measure_dpo, "sampling": measure_sampling}  # what `manage.py benchmark` finds here
+BENCHMARKS = {  # what `manage.py benchmark` finds here
+    "dpo": measure_dpo,
+    "dpo-bf16": partial(measure_dpo, precision="bf16"),
+    "sampling": measure_sampling,
+}
 
 
 def _world(folder: Path):
@@ -191,15 +198,18 @@ def _generate_rate(sampler: Sampler, requests: Sequence[SampleRequest], *, seed:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from training.dataset.device import default_device
+
     tok = AutoTokenizer.from_pretrained(sampler.source["model"], padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(sampler.source["model"], dtype=sampler.source["dtype"]).eval()
+    model.to(default_device())
     texts = [
         tok.apply_chat_template(list(request.messages), add_generation_prompt=True, tokenize=False)
         for request in requests
     ]
     tok.pad_token = tok.pad_token or tok.eos_token
     began = time.monotonic()
-    prompts = tok(texts, add_special_tokens=False, padding=True, return_tensors="pt")
+    prompts = tok(texts, add_special_tokens=False, padding=True, return_tensors="pt").to(model.device)
     torch.manual_seed(seed)
     with torch.inference_mode():
         written = model.generate(

@@ -1,7 +1,7 @@
 """Our DPO step against TRL's, on the same answers, on this machine, in turns. Knows no ads and no world.
 
 A step is the loss and its gradients: clipping and AdamW behind them are the same for both. Peak memory is that of a
-child process each, which loads the same libraries and takes one step.
+child process each, which loads the same libraries and takes one step; on a GPU it is what tensors take there.
 """
 
 import json
@@ -18,7 +18,9 @@ from statistics import median
 import torch
 from transformers import PreTrainedModel
 
-from training.irpo.dpo import backward, load_policy, log_probs_of
+from training.dataset.device import default_device
+from training.irpo.config import Precision
+from training.irpo.dpo import arithmetic, backward, load_policy, log_probs_of
 from training.irpo.log_probs import Answers
 
 BETA = 0.1
@@ -27,7 +29,11 @@ NOISE = 0.02  # of a weight's own spread, so that policy and reference differ
 
 @dataclass(frozen=True)
 class DPOReport:
-    """Targets: time_ratio at least 8, loss_difference at most 1e-5, gradient_difference at most 1e-4."""
+    """Targets: time_ratio at least 8; in float32 loss_difference at most 1e-5, gradient_difference at most 1e-4."""
+
+    device: str
+    precision: Precision
+    parameters: int
 
     queries: int
     losers: int
@@ -48,10 +54,16 @@ class DPOReport:
 
 
 def compare(
-    model: Path, groups: Sequence[Answers], *, seconds: float, rounds: int, say: Callable[[str], None]
+    model: Path,
+    groups: Sequence[Answers],
+    *,
+    precision: Precision,
+    seconds: float,
+    rounds: int,
+    say: Callable[[str], None],
 ) -> DPOReport:
     """Ours is repeated for about `seconds` a round, TRL's step is taken once."""
-    ours, theirs = _Ours(model, groups), _TRLs(model, groups)
+    ours, theirs = _Ours(model, groups, precision), _TRLs(model, groups, precision)
     loss, found = ours.step()
     their_loss, wanted = theirs.step()
     difference = max(float((found[name] - wanted[name]).norm() / wanted[name].norm()) for name in wanted)
@@ -67,9 +79,14 @@ def compare(
         median(theirs[clock] / ours[clock] for ours, theirs in zip(mine, other, strict=True)) for clock in (0, 1)
     )
     say("measuring memory")
-    (our_peak, our_growth), (trl_peak, trl_growth) = (_memory(kind, model, groups) for kind in ("ours", "trl"))
+    (our_peak, our_growth), (trl_peak, trl_growth) = (
+        _memory(kind, model, groups, precision) for kind in ("ours", "trl")
+    )
     answers = [answer for group in groups for answer in group.answers]
     return DPOReport(
+        device=_device_name(),
+        precision=precision,
+        parameters=sum(weight.numel() for weight in found.values()),
         queries=len(groups),
         losers=len(groups[0].answers) - 1,
         prompt_tokens=round(sum(len(group.prompt) for group in groups) / len(groups)),
@@ -90,31 +107,33 @@ def compare(
 
 
 class _Ours:
-    def __init__(self, model: Path, groups: Sequence[Answers]) -> None:
-        self._model, _ = load_policy(model, device="cpu")
-        self._groups = groups
-        self._references = list(log_probs_of(self._model, groups, precision="float32"))
+    def __init__(self, model: Path, groups: Sequence[Answers], precision: Precision) -> None:
+        self._model, _ = load_policy(model)
+        self._groups, self._precision = groups, precision
+        self._references = list(log_probs_of(self._model, groups, precision=precision))
         _disturb(self._model)
 
     def step(self) -> tuple[float, dict[str, torch.Tensor]]:
         self._model.zero_grad()
-        figures = backward(self._model, self._groups, self._references, beta=BETA, precision="float32")
+        figures = backward(self._model, self._groups, self._references, beta=BETA, precision=self._precision)
         return figures["loss"], _gradients(self._model)
 
 
 class _TRLs:
-    def __init__(self, model: Path, groups: Sequence[Answers]) -> None:
+    def __init__(self, model: Path, groups: Sequence[Answers], precision: Precision) -> None:
         from training.irpo.trl_pairs import plain_trainer
 
-        self._model, tokenizer = load_policy(model, device="cpu")
-        with tempfile.TemporaryDirectory() as scratch:
+        self._model, tokenizer = load_policy(model)
+        self._precision = precision
+        with arithmetic(self._model, precision), tempfile.TemporaryDirectory() as scratch:
             self._trainer = plain_trainer(self._model, tokenizer, groups, beta=BETA, out=Path(scratch))
         (self._batch,) = self._trainer.get_train_dataloader()
         _disturb(self._model)
 
     def step(self) -> tuple[float, dict[str, torch.Tensor]]:
         self._model.zero_grad()
-        loss = self._trainer.compute_loss(self._model, self._batch)
+        with arithmetic(self._model, self._precision):
+            loss = self._trainer.compute_loss(self._model, self._batch)
         loss.backward()
         return loss.item(), _gradients(self._model)
 
@@ -135,13 +154,22 @@ def _gradients(model: PreTrainedModel) -> dict[str, torch.Tensor]:
 def _timed(side: _Ours | _TRLs) -> tuple[float, float]:
     wall, processor = time.perf_counter(), time.process_time()
     side.step()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return time.perf_counter() - wall, time.process_time() - processor
 
 
-def _memory(kind: str, model: Path, groups: Sequence[Answers]) -> tuple[float, float]:
+def _device_name() -> str:
+    device = default_device()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _memory(kind: str, model: Path, groups: Sequence[Answers], precision: Precision) -> tuple[float, float]:
     """Peak of a child process, and what its step added, in MiB."""
     root = Path(__file__).parents[2]
-    asked = json.dumps({"kind": kind, "model": str(model), "groups": [asdict(group) for group in groups]})
+    asked = json.dumps(
+        {"kind": kind, "model": str(model), "precision": precision, "groups": [asdict(group) for group in groups]}
+    )
     ran = subprocess.run(
         [sys.executable, "-m", "training.irpo.comparison"], input=asked, capture_output=True, text=True, cwd=root,
         env={**os.environ, "TQDM_DISABLE": "1"},
@@ -150,6 +178,13 @@ def _memory(kind: str, model: Path, groups: Sequence[Answers]) -> tuple[float, f
         raise RuntimeError(f"the child process failed: {(ran.stderr.strip().splitlines() or ['?'])[-1]}")
     peak, before = map(float, ran.stdout.split()[-2:])
     return peak, peak - before
+
+
+def _memory_now() -> tuple[float, float]:
+    """This process's peak so far and what it has now, in MiB."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20, torch.cuda.memory_allocated() / 2**20
+    return _status("VmHWM"), _status("VmRSS")
 
 
 def _status(field: str) -> float:
@@ -165,11 +200,14 @@ def _child() -> None:
 
     asked = json.load(sys.stdin)
     side = (_Ours if asked["kind"] == "ours" else _TRLs)(
-        Path(asked["model"]), [Answers(**group) for group in asked["groups"]]
+        Path(asked["model"]), [Answers(**group) for group in asked["groups"]], asked["precision"]
     )
-    before = _status("VmRSS")
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()  # TRL's reference pass is not its step
+    _, before = _memory_now()
     side.step()
-    print(_status("VmHWM"), before)
+    peak, _ = _memory_now()
+    print(peak, before)
 
 
 if __name__ == "__main__":

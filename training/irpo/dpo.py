@@ -24,6 +24,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from training.dataset import jsonl
+from training.dataset.device import default_device
 from training.dataset.jsonl import DataError
 from training.irpo.config import DPOConfig, Precision
 from training.irpo.log_probs import Answers, log_probs
@@ -87,12 +88,13 @@ def batches(count: int, *, size: int, seed: int | str) -> list[list[int]]:
     return [order[start : start + size] for start in range(0, count, size)]
 
 
-def load_policy(policy: Path | str, *, device: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_policy(
+    policy: Path | str, *, device: str | torch.device | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Weights in float32, whatever the arithmetic: at 1e-6, steps on bfloat16 weights would be rounded away.
 
     In eval mode there is neither dropout nor gradient checkpointing, which would do without the cache.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         model = AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(policy)
@@ -100,7 +102,7 @@ def load_policy(policy: Path | str, *, device: str | None = None) -> tuple[PreTr
         raise DataError(f"No model could be loaded from {policy}: {str(error).splitlines()[0]}") from None
     if tokenizer.eos_token_id is None or tokenizer.chat_template is None:
         raise DataError(f"The tokenizer in {policy} names no end token or has no chat template")
-    return model.eval().to(device), tokenizer
+    return model.eval().to(device or default_device()), tokenizer
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import torch
 from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from training.dataset.device import default_device
 from training.simulation.sampling import Generated, SampleRequest, SamplingError, SamplingSettings, seed_of
 
 ROWS = 160  # answers written together; more do not help two cores
@@ -127,7 +128,7 @@ class TransformersSampler:
 
     def __init__(self, model: str | Path, *, device: str | None = None, rows: int = ROWS) -> None:
         """Load a folder or a published model: float32 on the CPU, bfloat16 on a GPU. Raises SamplingError."""
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._device = torch.device(device or default_device())
         dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
         try:
             self._tok = AutoTokenizer.from_pretrained(model)
