@@ -99,6 +99,8 @@ async def generate(
             async for event in events:
                 if isinstance(event, Usage):
                     turn.prompt_tokens, turn.completion_tokens = event.prompt_tokens or None, event.completion_tokens
+                    if event.finish_reason == "length":
+                        status, error = Status.INTERRUPTED, CUT_OFF
                 elif isinstance(event, Delta):
                     if turn.first_token_ms is None:
                         turn.first_token_ms = _milliseconds_since(began)

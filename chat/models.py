@@ -71,7 +71,7 @@ class Turn(models.Model):
         STREAMING = "streaming"
         COMPLETE = "complete"
         STOPPED = "stopped"  # by the visitor; the text so far stays
-        INTERRUPTED = "interrupted"  # cut by the model server or a restart; the text so far stays
+        INTERRUPTED = "interrupted"  # cut by the length limit, the model server or a restart; the text so far stays
         FAILED = "failed"  # nothing was shown
 
     FINAL = (Status.COMPLETE, Status.STOPPED, Status.INTERRUPTED, Status.FAILED)

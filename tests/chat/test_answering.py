@@ -66,6 +66,14 @@ def test_an_answer_with_an_ad_is_complete(mug):
     assert turn.completion_tokens
 
 
+def test_an_answer_that_the_length_limit_cut_is_not_complete(mug):
+    with FakeOpenAI(plan=Plan(text=f"Warm the cup first. {MUG} holds", finish_reason="length")) as fake:
+        turn = ask(OpenAIEngine(base_url=fake.base_url, model="m", timeouts=QUICK))
+
+    assert (turn.status, turn.error) == (Turn.Status.INTERRUPTED, turns.CUT_OFF)
+    assert turn.segments[1]["ad_id"] == "Ad-1000"
+
+
 def test_the_prompt_holds_the_frozen_bids_profile_and_question(mug):
     engine = ScriptedEngine(["No ad."])
     ask(engine, profile="A tea lover.")

@@ -80,6 +80,8 @@ def check_sample(sample: OnlineSample, ads: Mapping[str, Ad]) -> None:
         raise DataError(f"auction, answer or feedback is not that of {query.id}")
     if query.profile_id != profile.id or response.sample != feedback.sample:
         raise DataError(f"profile or feedback is not that of the answer to {query.id}")
+    if not response.finished or not response.text.strip():
+        raise DataError(f"the answer to {query.id} says nothing or never ended")
     if "test" in (profile.split, query.split):
         raise DataError(f"{query.id} is a question to test with: feedback is to learn from")
     if len(auction.ad_ids) != len(auction.bids) or len(auction.ad_ids) != len(set(auction.ad_ids)):

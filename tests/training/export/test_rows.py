@@ -51,6 +51,14 @@ WRONG = [
     ([replace(ONE, feedback=replace(ONE.feedback, sample=1))], "3: profile or feedback is not that"),
     ([replace(ONE, feedback=replace(ONE.feedback, ads=()))], "3: the answer to live-1 shows Ad-1; its feedback"),
     ([changed(ONE, response=Response("live-1", 0, "No ad.", 2))], "3: the answer to live-1 shows no ad"),
+    (
+        [changed(ONE, response=replace(ONE.exposure.response, finished=False))],
+        "3: the answer to live-1 says nothing or",
+    ),
+    (
+        [changed(replace(ONE, feedback=replace(ONE.feedback, ads=())), response=Response("live-1", 0, " ", 1))],
+        "3: the answer to live-1 says nothing or never ended",
+    ),
     ([changed(ONE, auction=Auction("live-1", ("Ad-1", "Ad-2"), (5,)))], "3: the auction of live-1 does not hold"),
 ]
 
