@@ -23,6 +23,7 @@ from training.dataset.jsonl import DataError
 from training.dataset.records import ScoredResponse
 from training.irpo.config import GRPOConfig
 from training.irpo.dpo import Diverged, Progress, learning_rate, load_policy, save_policy
+from training.irpo.preferences import rewards_to_learn
 from training.simulation.sampling import Generated, Sampler, SampleRequest, SamplingSettings, seed_of
 
 
@@ -54,7 +55,7 @@ class Step:
     learning_rate: float
     loss: float  # near 0 by construction where answers are fresh: look at the reward
     grad_norm: float  # before clipping
-    reward: float  # Eq. 8
+    reward: float  # Eq. 8; of a cut or empty answer the worst of its query
     reward_std: float
     share_alike: float  # of the queries whose answers are all worth the same: they teach nothing
     entropy: float  # nats a token
@@ -248,7 +249,8 @@ class _Rewards:
         self.rows += rows
         log_metric("ads", sum(row.n_ads for row in rows) / len(rows))
         log_metric("share_with_format_error", sum(row.format_error for row in rows) / len(rows))
-        return [row.reward for row in rows]
+        queries = (rows[at : at + self._samples] for at in range(0, len(rows), self._samples))
+        return [reward for answers in queries for reward in rewards_to_learn(answers)]
 
 
 class _Watch(TrainerCallback):

@@ -31,6 +31,12 @@ def may_win(response: ScoredResponse) -> bool:
     return response.finished and bool(response.text.strip())
 
 
+def rewards_to_learn(responses: Sequence[ScoredResponse]) -> list[float]:
+    """What online RL takes for one query's answers: who may not win is worth no more than the worst of them."""
+    worst = min(response.reward for response in responses)
+    return [response.reward if may_win(response) else worst for response in responses]
+
+
 @dataclass(frozen=True)
 class PairYield:
     """How much is there to learn? Reported before training; without pairs there is nothing."""

@@ -14,6 +14,7 @@ from training.dataset.records import ScoredResponse  # noqa: E402
 from training.irpo import grpo  # noqa: E402
 from training.irpo.config import GRPOConfig, LoRA  # noqa: E402
 from training.irpo.dpo import Diverged, learning_rate  # noqa: E402
+from training.irpo.preferences import rewards_to_learn  # noqa: E402
 from training.simulation.sampling import SampleRequest, SamplingSettings, ScriptedSampler  # noqa: E402
 
 REQUESTS = [
@@ -24,10 +25,10 @@ SAMPLING = SamplingSettings(max_tokens=12, top_k=0, top_p=1.0, temperature=1.0)
 
 
 def worth_an_e(written):
-    """One unit for every letter e."""
+    """One unit for every letter e, as if every answer had ended: those of the tiny model never do."""
     return [
         ScoredResponse(
-            f"q{one.number}", one.sample, one.answer.text, one.answer.tokens, one.answer.finished,
+            f"q{one.number}", one.sample, one.answer.text, one.answer.tokens, True,
             reward=one.answer.text.count("e"), n_ads=1, format_error=False,
         )
         for one in written
@@ -77,12 +78,19 @@ def test_the_same_seed_gives_the_same_bits_and_the_configuration_stays(tiny_poli
 
 def test_given_answers_are_what_is_learned_from(tiny_policy, tmp_path):
     sampler = ScriptedSampler(lambda request, number, seed: TEXTS[number])
-    steps = run(tiny_policy, tmp_path, sampler=sampler)
+
+    def score(written):
+        rows = zip(worth_an_e(written), written, strict=True)
+        return [replace(row, finished=one.answer.finished) for row, one in rows]
+
+    steps = run(tiny_policy, tmp_path, sampler=sampler, score=score)
     rows = list(grpo.jsonl.read(ScoredResponse, tmp_path / "grpo" / "scored.jsonl"))
     assert [row.text for row in rows[:4]] == [" ".join(text.split()[:12]) for text in TEXTS[:4]]
     assert [row.sample for row in rows[:4]] == [0, 1, 2, 3]
     assert sorted(sampler.asked) == sorted(request.id for request in REQUESTS)
-    assert steps[0].reward == sum(row.reward for row in rows[:8]) / 8
+    assert any(not row.finished for row in rows[:8])
+    learned = [reward for at in (0, 4) for reward in rewards_to_learn(rows[at : at + 4])]
+    assert steps[0].reward == sum(learned) / 8
     assert steps[0].share_cut == sum(len(text.split()) > 12 for text in TEXTS[:4]) / 4
 
 

@@ -5,7 +5,7 @@ import pytest
 from training.dataset import jsonl
 from training.dataset.jsonl import DataError
 from training.dataset.records import Auction, PreferenceGroup, ScoredResponse
-from training.irpo.preferences import pair_yield, prefer
+from training.irpo.preferences import pair_yield, prefer, rewards_to_learn
 
 AUCTION = Auction("q1", ("Ad-1", "Ad-2"), (40, 7))
 
@@ -44,6 +44,13 @@ def test_a_cut_or_silent_answer_loses_but_never_wins():
     rows = [replace(cut, finished=False, reward=-500), replace(silent, text="", tokens=1, reward=0), plain]
     assert samples(prefer(rows, auction=AUCTION, threshold=10)) == (2, [0, 1])
     assert prefer([replace(cut, finished=False), replace(worse, text="")], auction=AUCTION, threshold=10) is None
+
+
+def test_online_rl_praises_no_cut_or_silent_answer_either():
+    cut, silent, plain, worse = answers(90, 80, 40, -20)
+    rows = [replace(cut, finished=False), replace(silent, text=" \n"), plain, worse]
+    assert rewards_to_learn(rows) == [-20, -20, 40, -20]
+    assert rewards_to_learn([replace(cut, finished=False), replace(silent, text="")]) == [80, 80]
 
 
 def test_an_answer_without_tokens_has_no_probability_to_lower():
