@@ -67,6 +67,7 @@ def test_one_stage_at_a_time_and_own_ads_and_questions(tmp_path, capsys):
         (("--learning-rate", "-1"), "learning_rate must be above 0"),
         (("--world", "none", "--ads", "a"), "brings its own ads"),
         (("--feedback", "f.jsonl"), "go together"),
+        (("--algorithm", "grpo", "--launch", "torchrun"), "trains in one: leave it out"),
         (("--feedback", "f.jsonl", "--feedback-share", "0.1"), "--reward oracle has none"),
         (("--reward", "pctr", "--feedback", "f.jsonl", "--feedback-share", "1"), "must lie between 0 and 1"),
         (("--reward", "pctr", "--feedback", "f.jsonl", "--feedback-share", "0.1"), r"f\.jsonl: .*No such file"),

@@ -20,7 +20,7 @@
 of a GPU comes back for certain only when a process ends.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -115,7 +115,7 @@ def read_result(out: Path) -> dict[str, Any] | None:
 
 def _manifest(parts: Parts, config: IRPOConfig, seed: int) -> dict[str, Any]:
     numbers = {name: value for name, value in asdict(config).items() if name not in ("algorithm", "dpo", "grpo")}
-    weights: Sequence[Path] = sorted(Path(parts.policy).glob("*.safetensors"))
+    weights = sorted(file for file in Path(parts.policy).glob("*") if file.suffix in (".safetensors", ".bin"))
     return {
         "version": 1,
         "config": numbers | {config.algorithm: asdict(config.learning)},
@@ -123,6 +123,7 @@ def _manifest(parts: Parts, config: IRPOConfig, seed: int) -> dict[str, Any]:
         "reward": parts.reward.name,
         "feedback": parts.feedback.told() if parts.feedback else None,
         "click_model": parts.click_model.name,
+        "encoder": parts.encoder,
         "policy": {file.name: file_sha256(file) for file in weights} or parts.policy,
         "world": {
             "queries_sha256": rows_sha256(parts.world.queries),

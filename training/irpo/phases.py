@@ -38,6 +38,7 @@ class Parts:
     sampler: Callable[[str], Sampler]  # of a policy
     click_model: ClickModel
     reward: RewardSource
+    encoder: str  # what user and reward model read texts with, by name
     feedback: RealFeedback | None = None  # real clicks beside the simulated ones
 
 

@@ -56,7 +56,7 @@ def user():
 
 
 def parts(policy, *, reward=None, sampler=lambda policy: ScriptedSampler(write_ads)):
-    return Parts(WORLD, CATEGORIES, str(policy), sampler, user(), reward or KnownClicks(user()))
+    return Parts(WORLD, CATEGORIES, str(policy), sampler, user(), reward or KnownClicks(user()), "hash-64")
 
 
 def pctr():
@@ -292,6 +292,12 @@ def test_another_run_s_folder_is_refused(tiny_policy, tmp_path, changes, complai
         run(tmp_path, parts(tiny_policy), **{"resume": True} | changes)
 
 
+def test_another_encoder_is_another_run(tiny_policy, tmp_path):
+    next(irpo(parts=parts(tiny_policy), config=TINY, seed=3, out=tmp_path))
+    with pytest.raises(RunRefused, match="encoder is 'hash-64' there and 'hash-32' here"):
+        run(tmp_path, replace(parts(tiny_policy), encoder="hash-32"), resume=True)
+
+
 def test_a_loss_that_is_no_number_keeps_the_last_good_policy(tiny_policy, tmp_path, monkeypatch):
     real = dpo.dpo_loss
 
@@ -351,3 +357,10 @@ def test_manifest_names_the_policy_by_its_bytes(tiny_policy, tmp_path):
     copied = shutil.copytree(tiny_policy, tmp_path / "copy")
     run(tmp_path / "run", parts(copied), resume=True)
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["policy"].keys() == {"model.safetensors"}
+
+
+def test_a_policy_in_torch_s_own_format_is_named_by_its_bytes_too(tiny_policy, tmp_path):
+    copied = shutil.copytree(tiny_policy, tmp_path / "copy")
+    (copied / "model.safetensors").rename(copied / "pytorch_model.bin")
+    next(irpo(parts=parts(copied), config=TINY, seed=3, out=tmp_path / "run"))
+    assert str(tmp_path) not in (tmp_path / "run" / "manifest.json").read_text()

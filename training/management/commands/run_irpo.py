@@ -124,6 +124,10 @@ class Command(BaseCommand):
             raise ValueError("--feedback and --feedback-share go together: which file, and how much of the online data")
         if options["feedback"] and options["reward"] == "oracle":
             raise ValueError("--feedback teaches the reward model, and --reward oracle has none")
+        if options["launch"] and options["algorithm"] == "grpo":
+            raise ValueError(
+                "--launch starts several processes of DPO, and --algorithm grpo trains in one: leave it out"
+            )
         config, algorithm = PRESETS[options["preset"]], options["algorithm"]
         changes = {name: options[name] for name in SIZES if options[name] is not None}
         learning = {"learning_rate": options["learning_rate"]} if options["learning_rate"] is not None else {}
@@ -157,7 +161,7 @@ class Command(BaseCommand):
             raise CommandError("--reward oracle needs a user whose chances are known: --clicks behavioural.")
         return Parts(
             world, categories, self._policy(config, options, world), self._sampler(config), user, reward,
-            self._feedback(options, world),
+            encoder.name, self._feedback(options, world),
         )  # fmt: skip
 
     def _feedback(self, options, world):
