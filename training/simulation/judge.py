@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from campaigns.auction.candidates import Candidate
@@ -160,7 +161,8 @@ class UserLLMJudge:
     """A ClickModel that asks a User-LLM. Its sampling is the server's: `seed` is not used, equal calls may differ."""
 
     def __init__(self, llm: UserLLM, *, concurrency: int = 16) -> None:
-        self.name = f"judge:{getattr(llm, 'name', 'user-llm')}"
+        name = getattr(llm, "name", "user-llm")
+        self.name = f"judge:{Path(name).name if Path(name).is_absolute() else name}"  # no path of this machine
         self._llm, self._concurrency = llm, concurrency
 
     def feedback(

@@ -17,9 +17,7 @@ from training.irpo import comparison  # noqa: E402
 )
 def test_our_step_is_trls(tiny_policy, groups, monkeypatch, precision, loss, gradient):
     monkeypatch.setattr(comparison, "_memory", lambda *asked: (2.0, 1.0))
-    report = comparison.compare(
-        tiny_policy, groups, precision=precision, seconds=0.1, rounds=1, say=lambda line: None
-    )
+    report = comparison.compare(tiny_policy, groups, precision=precision, seconds=0.1, rounds=1, say=lambda line: None)
     assert report.precision == precision
     assert report.loss != pytest.approx(0.6931, abs=1e-4)  # policy and reference differ
     assert report.loss_difference <= loss

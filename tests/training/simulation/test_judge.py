@@ -25,6 +25,15 @@ def clicked(text, shown=SHOWN):
     return [ad.ad_id for ad in parse_feedback(text, shown)[0] if ad.clicked]
 
 
+@pytest.mark.parametrize(
+    ("name", "told"), [("Qwen/Qwen3-32B", "judge:Qwen/Qwen3-32B"), ("/home/alice/models/judge-7b", "judge:judge-7b")]
+)
+def test_its_name_holds_no_path(name, told):
+    llm = ScriptedUserLLM([])
+    llm.name = name
+    assert UserLLMJudge(llm).name == told
+
+
 def test_a_good_answer_has_no_errors():
     ads, errors = parse_feedback(GOOD, SHOWN)
     assert [(ad.ad_id, ad.position, ad.clicked, ad.reason) for ad in ads] == [
