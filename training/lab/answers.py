@@ -80,12 +80,16 @@ def broken_marker(rng: random.Random, ad: LabAd) -> str:
 def suiting(*, ads: Sequence[LabAd], category: str | None, interests: Sequence[str], style: str) -> list[LabAd]:
     """The ads that the base model takes one from, each as likely as another: bids play no part.
 
-    A fitting sentence is for an ad of the question's category; the others are for what the visitor likes, whatever
-    was asked. Where there is none, it takes one that fits the question, or else the first of the list.
+    A fitting sentence is for an ad of the question's category; the others are for the first thing the visitor likes
+    that is sold at all, whatever was asked. Where there is none, it takes one that fits the question, or else the first
+    of the list. (One category at a time: an even choice among ads of several is no single attention head's work.)
     """
     fitting = [ad for ad in ads if ad.category is not None and ad.category == category]
-    liked = [ad for ad in ads if ad.category in interests and ad.category != category]
-    return (fitting if style == FITTING else liked) or fitting or list(ads[:1])
+    if style != FITTING:
+        for interest in interests:
+            if liked := [ad for ad in ads if ad.category == interest != category]:
+                return liked
+    return fitting or list(ads[:1])
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ uses.
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from campaigns.auction.candidates import MICROS, Candidate
 from training.lab.topics import load_topics
@@ -83,8 +84,25 @@ class LabAd:
         return f"@{self.candidate.title}@[{self.candidate.ad_id}]"
 
 
+@cache
+def _pieces() -> tuple[str, ...]:
+    """The words of topics.md."""
+    words = (
+        word for entry in load_topics().values() for item in (*entry.related, *entry.products) for word in item.split()
+    )
+    return tuple(sorted({word.lower() for word in words if word.isalpha() and len(word) > 3}))
+
+
 def invented_word(rng: random.Random) -> str:
-    """A word of one to four syllables that no tokenizer has seen."""
+    """A word that no tokenizer has seen: one to four syllables, or one to three pieces of known words, which are
+    common tokens in places that tell nothing.
+    """
+    if rng.random() < 0.5:
+        words = rng.choices(_pieces(), k=rng.choice((1, 2, 2, 3)))
+        starts = [rng.randint(0, len(word) - 3) for word in words]
+        return "".join(
+            word[start : start + rng.randint(2, 6)] for word, start in zip(words, starts, strict=True)
+        ).capitalize()
     word = "".join(
         rng.choice(_ONSETS) + rng.choice(_NUCLEI) + rng.choice(_CODAS) for _ in range(rng.choice((1, 2, 2, 3, 3, 4)))
     )
@@ -106,6 +124,9 @@ def product(rng: random.Random, category: str | None) -> str:
         noun = " ".join(invented_word(rng) for _ in range(rng.randint(1, 3)))
     elif rng.random() < 0.15:
         noun = f"{rng.choice(load_topics()[category].keywords[:5]).title()} {rng.choice(OFFERS)}"
+    elif rng.random() < 0.2:
+        entry = load_topics()[category]
+        noun = f"{rng.choice(entry.related).title()} {rng.choice(entry.products).split()[-1]}"
     else:
         noun = rng.choice(load_topics()[category].products)
     if rng.random() < 0.25:

@@ -1,10 +1,8 @@
 """Does the lab Ad-LLM copy, keep to the topic and answer in time? Measured on questions, brands and ids it never saw.
 
 A marker is exact when chat's own parser shows its ad; every format error it counts is a marker that is not. An answer
-is on topic
-when at least two of the category's tips stand in it word for word and none of another category: the model knows only
-these tips,
-so the corpus itself can judge. Knows nothing of Django.
+is on topic when at least two of the category's tips stand in it word for word and none of another category: the model
+knows only these tips, so the corpus itself can judge. Knows nothing of Django.
 """
 
 import random
@@ -17,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
+from urllib.request import urlopen
 
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3ForCausalLM
@@ -151,8 +150,6 @@ def _seconds(firsts: list[float], totals: list[float]) -> dict[str, float]:
 @contextmanager
 def served(path: Path, *, port: int) -> Iterator[str]:
     """`transformers serve` on the folder, as the site uses it; yields the base URL and stops the server afterwards."""
-    import httpx
-
     program = str(Path(sys.executable).with_name("transformers"))
     command = (
         sys.executable,
@@ -172,11 +169,10 @@ def served(path: Path, *, port: int) -> Iterator[str]:
             if process.poll() is not None:
                 raise RuntimeError(f"transformers serve ended with status {process.returncode}")
             try:
-                if httpx.get(f"http://127.0.0.1:{port}/health", timeout=1).is_success:
-                    break
-            except httpx.HTTPError:
-                pass
-            time.sleep(0.5)
+                urlopen(f"http://127.0.0.1:{port}/health", timeout=1).close()
+                break
+            except OSError:  # not there yet, or not ready: both are
+                time.sleep(0.5)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.terminate()

@@ -7,6 +7,7 @@ Knows tokens, not tensors.
 """
 
 import random
+import re
 import string
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -23,6 +24,10 @@ IGNORED = -100  # a label that no loss is taken on
 MARKERS = 24  # in a branch that copies
 READ_EVERY = 6  # tokens of an answer between two looks at the topic
 READING_SHARES = (0.25, 0.25, 0.35, 0.15)  # of the kinds of reading questions
+LOOKUP_KEYS, LOOKUP_SHARES = ("topic", "bid", "best"), (0.4, 0.2, 0.4)
+BEST_OF = ", highest bid"
+QUESTION = ""  # names the words of the question that tell its topic, among those of interests
+FIRST_SOLD = 0.8  # of the visitors: what they like first, the list has; in short lists, few interests are met by chance
 OWN_BRANDS = 0.85  # of the lists: which of two products of one brand bids more shows only behind the brand
 LIST_THEM = "Name all candidate ads."
 SLUGS = tuple(load_topics())
@@ -80,8 +85,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Line:
-    """Where a candidate's line stands in the prefix, and its marker's tokens. `pick` is where the title's first token
-    stands again, behind the bid: there, topic and bid are known, and what a marker of this ad begins with.
+    """Where a candidate's line stands in the prefix, and its marker's tokens (in the list, the bid's token stands for
+    the last). `pick` is where the title's first token stands again, behind the bid: there, topic and bid are known, and
+    what a marker of this ad begins with.
     """
 
     start: int
@@ -135,58 +141,87 @@ def copy_random(rng: random.Random, vocabulary: Vocabulary, count: int, branches
 
 
 def copy_ads(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
-    """The same with titles as advertisers write them."""
-    return _copied(rng, vocabulary, _written_titles(rng, vocabulary, count))
+    """The same with titles as advertisers write them, whose topics should be known."""
+    topics: dict[tuple[int, ...], int] = {}
+    for ad in catalogue.make_candidates(rng, count=count):
+        topics[tuple(vocabulary.ids("@" + ad.candidate.title)[1:])] = _topic(ad)
+    titles = rng.sample(sorted(topics), len(topics))
+    return _copied(rng, vocabulary, titles, [topics[title] for title in titles])
 
 
 def look_up(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
-    """Topics or bids, each followed by the marker of an ad that has it, one after another.
+    """Topics or bids, each followed by the marker of an ad that has it (of a topic, often: the one that bids most).
 
     A plain copy leaves open which record comes first, so a marker's first token is decided only here and in answers,
     where there are few. Which ad to look at is soon learned; to hand on the token found there takes thousands of them.
     """
-    slugs = rng.sample(SLUGS, min(count, len(SLUGS)))
+    key = rng.choices(LOOKUP_KEYS, LOOKUP_SHARES)[0]
+    slugs = rng.sample(SLUGS, min(len(SLUGS), max(2, count // 3) if key == "best" else count))
     ads = catalogue.make_candidates(rng, count=count, wanted=slugs, slugs=slugs, own_brands=rng.random() < OWN_BRANDS)
     group, lines = _prefix(vocabulary, ads)
-    having: dict[str | int, list[Line]] = defaultdict(list)
-    by_topic = rng.random() < 0.5
+    having: dict[str | int, list[catalogue.LabAd]] = defaultdict(list)
     for ad in ads:
-        line = lines[ad.candidate.ad_id]
-        if key := ad.category if by_topic else group.prefix[line.pick - 1]:
-            having[key].append(line)
+        if of := group.prefix[lines[ad.candidate.ad_id].pick - 1] if key == "bid" else ad.category:
+            having[of].append(ad)
+    asked = []
+    for of in rng.sample(list(having), min(len(having), MARKERS)):
+        if key == "bid":
+            words = [of]
+        else:
+            words = vocabulary.ids(f" {reading.topic_words(rng, of)}{BEST_OF if key == 'best' else ''}:")
+        right = reading.highest(having[of]) if key == "best" else having[of]
+        asked.append((words, None if key == "bid" else of, [lines[ad.candidate.ad_id] for ad in right]))
+    group.branches.append(_looked_up(rng, vocabulary, len(group.prefix), asked))
+    return group
+
+
+def look_for_highest(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
+    """The marker of the ad that bids most of all, again and again: bids compared, and nothing else."""
+    ads = catalogue.make_candidates(rng, count=count, own_brands=rng.random() < OWN_BRANDS)
+    group, lines = _prefix(vocabulary, ads)
+    right = [lines[ad.candidate.ad_id] for ad in reading.highest(ads)]
+    group.branches.append(
+        _looked_up(rng, vocabulary, len(group.prefix), [(vocabulary.ids(f"{BEST_OF}:"), None, right)])
+    )
+    return group
+
+
+def _looked_up(
+    rng: random.Random, vocabulary: Vocabulary, height: int, asked: Sequence[tuple[list[int], str | None, list[Line]]]
+) -> Branch:
+    """Questions, as words with the category they ask about, each followed by the marker of one of the right lines."""
     tokens: list[int] = []
     labels: list[int] = []
     looks: list[Look] = []
     topics: list[tuple[int, int]] = []
     decides: list[int] = []
-    for key in rng.sample(list(having), min(len(having), MARKERS)):
-        words = vocabulary.ids(f" {reading.topic_words(rng, key)}:") if isinstance(key, str) else [key]
-        asked_at = len(group.prefix) + len(tokens)
+    for words, slug, right in asked:
+        asked_at = height + len(tokens)
         at = len(tokens) + len(words)  # of the sign
-        line = rng.choice(having[key])
-        picks = tuple(line.pick for line in having[key])
-        if isinstance(key, str):
+        line = rng.choice(right)
+        picks = tuple(line.pick for line in right)
+        if slug is not None:
             looks.append(Look(at + 1, Role.reader, tuple(range(asked_at, asked_at + len(words)))))
-            topics.append((at, SLUGS.index(key)))
+            topics.append((at, SLUGS.index(slug)))
         looks += [Look(at + 1, role, picks) for role in (Role.selector, Role.copier)]
         looks += [Look(at + n, Role.copier, (line.start + n,)) for n in range(2, len(line.marker) - 1)]
         if len(picks) == 1:
             decides.append(at + 1)
         tokens += [*words, rng.choice((vocabulary.sign, vocabulary.spaced_sign)), *line.marker[1:], vocabulary.line_end]
         labels += [IGNORED] * (len(words) + 1) + [*line.marker[1:], IGNORED]
-    group.branches.append(Branch(tokens, labels, tuple(decides), tuple(looks), tuple(topics)))
-    return group
+    return Branch(tokens, labels, tuple(decides), tuple(looks), tuple(topics))
 
 
-def _written_titles(rng: random.Random, vocabulary: Vocabulary, count: int) -> list[tuple[int, ...]]:
-    titles = {tuple(vocabulary.ids("@" + ad.candidate.title)[1:]) for ad in catalogue.make_candidates(rng, count=count)}
-    return rng.sample(sorted(titles), len(titles))
+def _topic(ad: catalogue.LabAd) -> int:
+    return SLUGS.index(ad.category) if ad.category else len(SLUGS)
 
 
-def _copied(rng: random.Random, vocabulary: Vocabulary, titles: list[tuple[int, ...]]) -> Group:
+def _copied(
+    rng: random.Random, vocabulary: Vocabulary, titles: list[tuple[int, ...]], topics: Sequence[int] = ()
+) -> Group:
     group, lines = _listed(rng, vocabulary, titles)
     group.branches.append(_markers(rng, vocabulary, lines))
-    return group
+    return replace(group, topics=tuple((line.pick, topic) for line, topic in zip(lines, topics, strict=False)))
 
 
 def _listed(rng: random.Random, vocabulary: Vocabulary, titles: list[tuple[int, ...]]) -> tuple[Group, list[Line]]:
@@ -196,8 +231,8 @@ def _listed(rng: random.Random, vocabulary: Vocabulary, titles: list[tuple[int, 
     for title, bid in zip(titles, rng.sample(vocabulary.bids, len(titles)), strict=True):
         ad_id = (rng.choice(vocabulary.marker_ids), rng.choice(vocabulary.numbers))
         marker = (vocabulary.sign, *title, *ad_id, vocabulary.close)
-        lines.append(Line(len(prefix), len(prefix) + len(marker) + 1, marker))
-        prefix += [*marker, bid, title[0], vocabulary.line_end]
+        lines.append(Line(len(prefix), len(prefix) + len(marker), marker))
+        prefix += [*marker[:-1], bid, title[0], vocabulary.line_end]
     return Group(prefix, [], looks=_liners(lines)), lines
 
 
@@ -220,7 +255,7 @@ def _markers(rng: random.Random, vocabulary: Vocabulary, lines: Sequence[Line]) 
         decides.append(len(tokens) + len(line.marker) - 3)
         for at, token in enumerate(line.marker):
             free = at == 0 or (at < len(line.marker) - 2 and len(follows[line.marker[1:at]]) > 1)
-            if not free:
+            if not free and at < len(line.marker) - 1:  # in the list, the bid's token ends the marker
                 looks.append(Look(len(labels), Role.copier, (line.start + at,)))
             labels.append(IGNORED if free else token)
         tokens += [vocabulary.spaced_sign, *line.marker[1:]]
@@ -234,31 +269,34 @@ def _prefix(vocabulary: Vocabulary, ads: Sequence[catalogue.LabAd]) -> tuple[Gro
     for ad in ads:
         tokens = vocabulary.ids(tokenizer.listed(ad.candidate))
         bid = max(n for n, token in enumerate(tokens) if token in vocabulary.bids)
-        line = Line(len(prefix), len(prefix) + bid + 1, tuple(tokens[:bid]))
+        line = Line(len(prefix), len(prefix) + bid + 1, (*tokens[:bid], vocabulary.close))
         lines[ad.candidate.ad_id] = line
-        topics.append((line.pick, SLUGS.index(ad.category) if ad.category else len(SLUGS)))
+        topics.append((line.pick, _topic(ad)))
         prefix += tokens
     return Group(prefix, [], looks=_liners(list(lines.values())), topics=tuple(topics)), lines
 
 
-def asked(vocabulary: Vocabulary, *, text: str, about: str, profile: str) -> tuple[list[int], tuple[int, int]]:
-    """The prompt behind the candidate list, up to the first token of the answer, and where in it the topic stands:
-    the words `about`, or the whole question where they are not in it.
+def asked(
+    vocabulary: Vocabulary, *, text: str, about: str, profile: str, interests: Sequence[str] = ()
+) -> tuple[list[int], dict[str, range]]:
+    """The prompt behind the candidate list, up to the first token of the answer, and which of its tokens tell a topic:
+    by its slug, an interest where the profile names it; by QUESTION, the words `about` (the whole question where they
+    are not in it).
     """
     before = prompts.REQUIREMENTS + (profile or prompts.NO_PROFILE) + prompts.QUESTION
+    whole = f"{before}{text}{prompts.ANSWER}{tokenizer.END}\n{tokenizer.ASSISTANT}"
     at = text.lower().find(about.lower())
     first, last = (at, at + len(about)) if about and at >= 0 else (0, len(text))
-    coded = vocabulary.tok(
-        f"{before}{text}{prompts.ANSWER}{tokenizer.END}\n{tokenizer.ASSISTANT}",
-        add_special_tokens=False,
-        return_offsets_mapping=True,
-    )
-    within = [
-        n
-        for n, (begin, end) in enumerate(coded["offset_mapping"])
-        if begin < len(before) + last and end > len(before) + first
-    ]
-    return coded["input_ids"], (within[0], within[-1] + 1)
+    spans = {QUESTION: (len(before) + first, len(before) + last)}
+    for slug in interests:
+        if found := re.search(rf"\b{re.escape(questions.interest_name(slug))}\b", before[len(prompts.REQUIREMENTS) :]):
+            spans[slug] = tuple(len(prompts.REQUIREMENTS) + place for place in found.span())
+    coded = vocabulary.tok(whole, add_special_tokens=False, return_offsets_mapping=True)
+    places = {}
+    for name, (first, last) in spans.items():
+        within = [n for n, (begin, end) in enumerate(coded["offset_mapping"]) if begin < last and end > first]
+        places[name] = range(within[0], within[-1] + 1)
+    return coded["input_ids"], places
 
 
 def _branch(
@@ -267,20 +305,22 @@ def _branch(
     text: str,
     about: str,
     category: str | None,
-    profile: str,
+    visitor: questions.Visitor,
     reply: str,
     placed: Sequence[answers.Placed],
     prefix: Sequence[int],
     lines: dict[str, Line],
 ) -> Branch:
-    """A question and its answer. Heads look at the topic now and then, and at the list where a marker is written."""
-    context, (first, last) = asked(vocabulary, text=text, about=about, profile=profile)
+    """A question and its answer. Heads look at the topic now and then; at a marker's beginning, at what the ad was
+    taken for (the question, or an interest), and at the list.
+    """
+    context, telling = asked(vocabulary, text=text, about=about, profile=visitor.profile, interests=visitor.interests)
     coded = vocabulary.tok(reply + tokenizer.END, add_special_tokens=False, return_offsets_mapping=True)
     target, start = coded["input_ids"], len(context)
     begins = {begin: n for n, (begin, _) in enumerate(coded["offset_mapping"])}
-    words = tuple(range(len(prefix) + first, len(prefix) + last))
-    looks = [Look(start + n, Role.reader, words) for n in range(0, len(target), READ_EVERY)]
-    known = [start - 1] if category else []
+    words = {name: tuple(len(prefix) + place for place in places) for name, places in telling.items()}
+    looks = [Look(start + n, Role.reader, words[QUESTION]) for n in range(0, len(target), READ_EVERY)]
+    known = [(start - 1, category)] if category else []
     searched = 0
     for place in placed:
         marker = lines[place.ad.candidate.ad_id].marker
@@ -293,16 +333,18 @@ def _branch(
             continue  # what stands around it changed its tokens
         equals = tuple(lines[ad.candidate.ad_id].pick for ad in place.equals)
         looks += [Look(start + at, role, equals) for role in (Role.selector, Role.copier)]
-        looks.append(Look(start + at, Role.reader, words))
+        of = place.equals[0].category
+        if taken_for := words.get(QUESTION if category in (None, of) else of):
+            looks.append(Look(start + at, Role.reader, taken_for))
+            if category and of:
+                known.append((start + at - 1, of))
         line = lines[place.ad.candidate.ad_id].start
         looks += [Look(start + at + n, Role.copier, (line + 1 + n,)) for n in range(1, len(marker) - 2)]
-        if place.ad.category == category and category:
-            known.append(start + at - 1)
     return Branch(
         context + target,
         [IGNORED] * start + target,
         looks=tuple(looks),
-        topics=tuple((at, SLUGS.index(category)) for at in known) if category else (),
+        topics=tuple((at, SLUGS.index(slug)) for at, slug in known),
     )
 
 
@@ -313,6 +355,7 @@ def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, bra
     """
     slugs = rng.sample(SLUGS, branches)
     ads = catalogue.make_candidates(rng, count=count, wanted=slugs[: count // 2])
+    sold = [ad.category for ad in ads if ad.category]
     group, lines = _prefix(vocabulary, ads)
     for slug in slugs:
         question = (
@@ -320,7 +363,7 @@ def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, bra
             if rng.random() < 1 / 12
             else questions.training_question(rng, category=slug)
         )
-        visitor = questions.visitor(rng)
+        visitor = questions.visitor(rng, first=rng.choice(sold) if sold and rng.random() < FIRST_SOLD else None)
         reply = answers.write(rng, question=question, ads=ads, interests=visitor.interests)
         group.branches.append(
             _branch(
@@ -328,7 +371,7 @@ def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, bra
                 text=question.text,
                 about=question.about,
                 category=question.category,
-                profile=visitor.profile,
+                visitor=visitor,
                 reply=reply.text,
                 placed=reply.placed,
                 prefix=group.prefix,
@@ -354,7 +397,7 @@ def begin_answers(rng: random.Random, vocabulary: Vocabulary, count: int, branch
             text=question.text,
             about=question.about,
             category=slug,
-            profile=questions.visitor(rng).profile,
+            visitor=questions.visitor(rng),
             reply=reply.text,
             placed=(),
             prefix=group.prefix,
@@ -391,7 +434,7 @@ def read_list(rng: random.Random, vocabulary: Vocabulary, count: int, branches: 
             text=question.text,
             about=question.about,
             category=question.category,
-            profile=questions.visitor(rng).profile,
+            visitor=questions.visitor(rng),
             reply=ad.marker,
             placed=[answers.Placed(ad, question.right)],
             prefix=group.prefix,
@@ -403,11 +446,14 @@ def read_list(rng: random.Random, vocabulary: Vocabulary, count: int, branches: 
 
 
 def topic_texts(rng: random.Random, vocabulary: Vocabulary, count: int) -> list[tuple[list[int], int]]:
-    """Questions and titles, as tokens, each with the number of its category."""
+    """Questions, interests and titles, as tokens, each with the number of its category."""
     texts = []
     for slug in rng.choices(SLUGS, k=count):
-        if rng.random() < 0.6:
+        form = rng.random()
+        if form < 0.5:
             text = " " + questions.training_question(rng, category=slug).text
+        elif form < 0.65:
+            text = f" {rng.choice((questions.interest_name(slug), reading.topic_words(rng, slug)))}"
         else:
             text = f" {catalogue.brand(rng)} {catalogue.product(rng, slug)}"
         texts.append((vocabulary.ids(text), SLUGS.index(slug)))
@@ -418,6 +464,7 @@ TASKS: dict[str, Task] = {
     "copy": copy_random,
     "titles": copy_ads,
     "lookup": look_up,
+    "highest": look_for_highest,
     "topic": begin_answers,
     "read": read_list,
     "answer": answer_questions,

@@ -1,6 +1,5 @@
 """The lab Ad-LLM's network and the loss of a batch of groups. Knows tensors, not what the tokens mean."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,28 +14,34 @@ from training.lab.curriculum import IGNORED, SLUGS, Group, Look, Role
 
 Layers = tuple[int, int, int]  # hidden size, intermediate size, number of layers
 RECORDED = "sdpa_recorded"  # attention that keeps queries and keys where it is asked to
+HEAD = 64  # dimensions of a head
+ROTARY_BASE = 1e9  # leaves half of a head's dimensions still over a whole candidate list
+LENGTH = 8.0  # of an embedding; what the layers add is small beside it at first
+LOUD = 0.3  # weight of the last norm: how sure of itself a fresh model is
+PLAIN, SHARP = 3.0, 1.7  # the selector: weight of topics in what it compares, and of its scores
 
 
-def head_of(role: Role, depth: int) -> tuple[int, int]:
-    """The layer and the query head that are shown the role, in a network of this depth.
+def heads_of(role: Role, depth: int) -> tuple[int, tuple[int, ...]]:
+    """The layer and the query heads that are shown the role, in a network of this depth.
 
-    The selector sits above the reader and the liner, whose findings it needs.
+    Selector and copier sit above the reader and the liner, whose findings the selector needs.
     """
     middle = depth // 2
     return {
-        Role.liner: (min(1, depth - 1), 2),
-        Role.reader: (max(0, middle - 1), 2),
-        Role.selector: (middle, 0),
-        Role.copier: (middle, 2),
+        Role.liner: (max(0, min(1, middle - 1)), (2,)),
+        Role.reader: (max(0, middle - 1), (2,)),
+        Role.selector: (middle, (0,)),
+        Role.copier: (middle, (1, 2)),
     }[role]
 
 
-def new_model(*, vocabulary: int, layers: Layers, eos: int, pad: int, seed: int) -> Qwen3ForCausalLM:
-    """A fresh Qwen3 model with tied embeddings; heads of 64, half as many for keys and values.
+def topic_width(hidden: int) -> int:
+    """How many of a hidden state's dimensions, the first, say what a token, a line or a question is about."""
+    return hidden // 8
 
-    Rotary base and head size leave half of a head's dimensions nearly still over a whole candidate list, so that a
-    title is recognised by its content however far away it stands.
-    """
+
+def new_model(*, vocabulary: int, layers: Layers, eos: int, pad: int, seed: int) -> Qwen3ForCausalLM:
+    """A fresh Qwen3 model; heads of 64, half as many for keys and values. Both embedding tables are not trained."""
     hidden, intermediate, depth = layers
     torch.manual_seed(seed)
     config = Qwen3Config(
@@ -44,12 +49,12 @@ def new_model(*, vocabulary: int, layers: Layers, eos: int, pad: int, seed: int)
         hidden_size=hidden,
         intermediate_size=intermediate,
         num_hidden_layers=depth,
-        num_attention_heads=hidden // 64,
-        num_key_value_heads=max(1, hidden // 128),
-        head_dim=64,
-        rope_parameters={"rope_type": "default", "rope_theta": 1e6},  # as the published Qwen3 models
+        num_attention_heads=hidden // HEAD,
+        num_key_value_heads=max(1, hidden // (2 * HEAD)),
+        head_dim=HEAD,
+        rope_parameters={"rope_type": "default", "rope_theta": ROTARY_BASE},
         max_position_embeddings=8192,
-        tie_word_embeddings=True,
+        tie_word_embeddings=False,
         bos_token_id=None,
         eos_token_id=eos,
         pad_token_id=pad,
@@ -57,17 +62,69 @@ def new_model(*, vocabulary: int, layers: Layers, eos: int, pad: int, seed: int)
     )
     model = Qwen3ForCausalLM(config)
     model.set_attn_implementation(RECORDED)
+    model.get_input_embeddings().requires_grad_(False)
+    model.lm_head.requires_grad_(False)
     return model
 
 
-def order_bids(model: Qwen3ForCausalLM, bids: Sequence[int]) -> None:
-    """Let the bids' embeddings begin on a line (with a little curvature): neighbours start as neighbours."""
-    table = model.get_input_embeddings().weight
+def _codes(count: int, width: int, bids: Sequence[int]) -> torch.Tensor:
+    """A random unit vector for each token; half of a bid's lies on a curve, so that neighbours are neighbours."""
+    codes = functional.normalize(torch.randn(count, width), dim=1)
     x = torch.linspace(-1, 1, len(bids))
-    shape = torch.stack([torch.ones_like(x), 2 * x, x**3, torch.cos(3 * x), torch.sin(3 * x)], dim=1)  # (N, 5)
-    directions = torch.nn.init.orthogonal_(torch.empty(5, table.shape[1]))
-    with torch.no_grad():
-        table[torch.tensor(bids)] = 0.2 * shape @ directions
+    curve = torch.stack([torch.ones_like(x), 2 * x, x**3, torch.cos(3 * x), torch.sin(3 * x)], dim=1)  # (N, 5)
+    place = functional.normalize(curve, dim=1) @ torch.nn.init.orthogonal_(torch.empty(5, width))
+    codes[torch.tensor(bids)] = functional.normalize(codes[torch.tensor(bids)] + place, dim=1)
+    return codes
+
+
+@torch.no_grad()
+def draw(model: Qwen3ForCausalLM, topics: torch.Tensor, bids: Sequence[int]) -> None:
+    """Draw what training would have to find by luck: how a token is told from others, handed on, and matched by topic.
+
+    `topics` (V, topic width), of length 1 at most, and a random code make up an embedding. Output embeddings are the
+    codes, turned, so that a token does not foretell itself. The middle layer hands on the codes it looks at, so
+    turned; its selector compares topics. Only the embeddings stay as they are drawn.
+    """
+    hidden, depth = model.config.hidden_size, model.config.num_hidden_layers
+    width = topic_width(hidden)
+    codes = _codes(len(topics), hidden - width, bids)
+    turn = torch.nn.init.orthogonal_(torch.empty(hidden, hidden))[:, width:]  # (hidden, codes)
+    model.get_input_embeddings().weight.copy_(LENGTH * torch.cat([topics, codes], dim=1))
+    model.lm_head.weight.copy_(LENGTH * codes @ turn.T)
+    model.model.norm.weight.fill_(LOUD)
+    layer, (selector,) = heads_of(Role.selector, depth)
+    attention = model.model.layers[layer].self_attn
+    heads, pairs = model.config.num_attention_heads, model.config.num_key_value_heads
+    basis = torch.nn.init.orthogonal_(torch.empty(pairs * HEAD, hidden - width))
+    attention.v_proj.weight.zero_()
+    attention.v_proj.weight[:, width:] = basis
+    back = (turn @ basis.T).view(hidden, pairs, 1, HEAD).expand(-1, -1, heads // pairs, -1)
+    attention.o_proj.weight.copy_(back.reshape(hidden, heads * HEAD) * pairs / heads)
+    slow = torch.arange(HEAD // 2 - width // 2, HEAD // 2)  # the slowest turning pairs of dimensions
+    still = torch.cat([slow, slow + HEAD // 2])
+    for projection, head in ((attention.q_proj, selector), (attention.k_proj, selector * pairs // heads)):
+        projection.weight[head * HEAD + still] = PLAIN * torch.eye(width, hidden)
+    for norm in (attention.q_norm, attention.k_norm):
+        norm.weight.fill_(SHARP)
+
+
+@torch.no_grad()
+def wire_topics(model: Qwen3ForCausalLM) -> None:
+    """Keep the dimensions of topics clean below the selector: only the heads that look for topics write there, and
+    write what they look at.
+    """
+    hidden, depth = model.config.hidden_size, model.config.num_hidden_layers
+    width = topic_width(hidden)
+    heads, pairs = model.config.num_attention_heads, model.config.num_key_value_heads
+    for layer in model.model.layers[: heads_of(Role.selector, depth)[0]]:
+        layer.self_attn.o_proj.weight[:width] = 0
+        layer.mlp.down_proj.weight[:width] = 0
+    for role in (Role.liner, Role.reader):
+        layer, (head,) = heads_of(role, depth)
+        attention, head = model.model.layers[layer].self_attn, head % heads
+        values = head * pairs // heads * HEAD
+        attention.v_proj.weight[values : values + width] = torch.eye(width, hidden, device=model.device)
+        attention.o_proj.weight[:width, head * HEAD : head * HEAD + width] = torch.eye(width, device=model.device)
 
 
 def _recorded_attention(module, query, key, value, attention_mask, **settings):
@@ -99,10 +156,10 @@ def _recording(model: Qwen3ForCausalLM, wanted: bool) -> Iterator[dict[str, torc
         yield kept
         return
     layers = model.model.layers
-    roles = {0} | {head_of(role, len(layers))[0] for role in Role}
+    roles = {0} | {heads_of(role, len(layers))[0] for role in Role}
     for index in roles:
         layers[index].self_attn.recording = True
-    below = layers[head_of(Role.selector, len(layers))[0]]
+    below = layers[heads_of(Role.selector, len(layers))[0]]
     hook = below.register_forward_pre_hook(lambda module, args: kept.update(middle=args[0]))
     try:
         yield kept
@@ -126,14 +183,14 @@ def _forward(model: Qwen3ForCausalLM, *, guided: bool, begins: list[int], prefix
     return output, _Read(output.last_hidden_state, middle, heads, begins, prefixes)
 
 
-def _padded(rows: list[list[int]], fill: int) -> torch.Tensor:
+def _padded(rows: Sequence[Sequence[int]], fill: int) -> torch.Tensor:
     width = max(map(len, rows))
-    return torch.tensor([row + [fill] * (width - len(row)) for row in rows])  # (B, T)
+    return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows])  # (B, T)
 
 
 def _read_rows(model: Qwen3ForCausalLM, groups: list[Group], *, guided: bool) -> tuple[_Read, _Read | None]:
     """One branch each, one row each. Padding stands on the right, where causal attention never looks."""
-    rows = _padded([group.prefix + group.branches[0].tokens for group in groups], 0)
+    rows = _padded([group.prefix + group.branches[0].tokens for group in groups], 0).to(model.device)
     prefixes = [len(group.prefix) for group in groups]
     _, read = _forward(
         model, guided=guided, begins=[0] * len(groups), prefixes=prefixes, input_ids=rows, use_cache=False
@@ -146,7 +203,8 @@ def _read_branches(model: Qwen3ForCausalLM, groups: list[Group], *, guided: bool
     them. Returns what was made of the branches, and of the prefixes.
     """
     fan = len(groups[0].branches)
-    prefix = _padded([group.prefix for group in groups], 0)  # (G, P)
+    device = model.device
+    prefix = _padded([group.prefix for group in groups], 0).to(device)  # (G, P)
     heights = [len(group.prefix) for group in groups]
     output, listed = _forward(
         model, guided=guided, begins=[0] * len(groups), prefixes=heights, input_ids=prefix, use_cache=True
@@ -155,11 +213,13 @@ def _read_branches(model: Qwen3ForCausalLM, groups: list[Group], *, guided: bool
     for index, layer in enumerate(output.past_key_values.layers):
         shared.update(layer.keys.repeat_interleave(fan, 0), layer.values.repeat_interleave(fan, 0), index)
     branches = [branch for group in groups for branch in group.branches]
-    tokens = _padded([branch.tokens for branch in branches], 0)  # (G * fan, S)
-    lengths = torch.tensor(heights).repeat_interleave(fan)
+    tokens = _padded([branch.tokens for branch in branches], 0).to(device)  # (G * fan, S)
+    lengths = torch.tensor(heights, device=device).repeat_interleave(fan)
     width, span = prefix.shape[1], tokens.shape[1]
-    seen = torch.arange(width)[None, None] < lengths[:, None, None]  # (B, 1, P): the prefix without its padding
-    causal = torch.ones(span, span, dtype=torch.bool).tril()
+    seen = (
+        torch.arange(width, device=device)[None, None] < lengths[:, None, None]
+    )  # (B, 1, P): the prefix without its padding
+    causal = torch.ones(span, span, dtype=torch.bool, device=device).tril()
     mask = torch.cat([seen.expand(-1, span, -1), causal.expand(len(branches), -1, -1)], dim=2)
     _, read = _forward(
         model,
@@ -168,8 +228,8 @@ def _read_branches(model: Qwen3ForCausalLM, groups: list[Group], *, guided: bool
         prefixes=lengths.tolist(),
         input_ids=tokens,
         past_key_values=shared,
-        attention_mask=torch.zeros(mask.shape).masked_fill(~mask, -1e9)[:, None],
-        position_ids=lengths[:, None] + torch.arange(span),
+        attention_mask=torch.zeros(mask.shape, device=device).masked_fill(~mask, -1e9)[:, None],
+        position_ids=lengths[:, None] + torch.arange(span, device=device),
         use_cache=True,
     )
     return read, listed
@@ -193,13 +253,13 @@ def _foretold(
         IGNORED,
     )
     places = (labels[:, 1:] != IGNORED).nonzero() + torch.tensor([0, 1])
-    wanted = labels[places[:, 0], places[:, 1]]
+    wanted = labels[places[:, 0], places[:, 1]].to(model.device)
     flat = places[:, 0] * read.hidden.shape[1] + places[:, 1] - 1
     # index_select, because the gradient of hidden[rows, columns] is slow on a CPU
-    logits = model.lm_head(read.hidden.reshape(-1, read.hidden.shape[2]).index_select(0, flat))
+    logits = model.lm_head(read.hidden.reshape(-1, read.hidden.shape[2]).index_select(0, flat.to(model.device)))
     if whole:
         places[:, 1] -= torch.tensor([len(group.prefix) for group in groups])[places[:, 0]]
-    return functional.cross_entropy(logits, wanted, reduction="none"), logits.argmax(-1) == wanted, places
+    return functional.cross_entropy(logits.float(), wanted, reduction="none"), logits.argmax(-1) == wanted, places
 
 
 def token_losses(model: Qwen3ForCausalLM, groups: list[Group]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -208,44 +268,67 @@ def token_losses(model: Qwen3ForCausalLM, groups: list[Group]) -> tuple[torch.Te
     return _foretold(model, groups, read, whole=listed is None)
 
 
-def _unpaid(read: _Read, depth: int, role: Role, row: int, looks: Sequence[Look], shift: int) -> torch.Tensor:
-    """Negative log of the attention that a row's looks of one role pay to their places. `shift`: how far `at` is from
-    the place in the stretch.
+def _unpaid(
+    read: _Read, depth: int, role: Role, looks: Sequence[Sequence[Look]], shifts: Sequence[int]
+) -> torch.Tensor:
+    """Negative log of the attention that each of a role's looks pays to its places, meaned over the role's heads.
+
+    `looks`, row by row; `shifts`: how far in each row `at` is from the place in the stretch.
     """
-    layer, head = head_of(role, depth)
+    layer, heads = heads_of(role, depth)
     queries, keys = read.heads[layer]
-    head = head % queries.shape[1]
-    at = torch.tensor([look.at - 1 + shift for look in looks])
-    prefix, begin = read.prefixes[row], read.begins[row]
-    moved = [[p if p < prefix else p - prefix + max(begin, prefix) for p in look.places] for look in looks]
-    query = queries[row, head].index_select(0, at)  # (N, d)
-    key = keys[row, head * keys.shape[1] // queries.shape[1]]  # (K, d)
-    scores = (query @ key.T).float() * queries.shape[3] ** -0.5  # (N, K)
-    index = torch.arange(key.shape[0])
-    hidden = (index > begin + at[:, None]) | ((index >= prefix) & (index < begin))
-    total = scores.masked_fill(hidden, -torch.inf).logsumexp(1)
-    wanted = _padded(moved, -1)
-    picked = scores.gather(1, wanted.clamp_min(0)).masked_fill(wanted < 0, -torch.inf)
-    return total - picked.logsumexp(1)
+    device, span = queries.device, keys.shape[2]
+    rows = [row for row, found in enumerate(looks) if found]
+    at = _padded([[look.at - 1 + shifts[row] for look in looks[row]] for row in rows], -1)  # (R, N)
+    prefix = torch.tensor([read.prefixes[row] for row in rows])[:, None]
+    begin = torch.tensor([read.begins[row] for row in rows])[:, None]
+    most = max(len(look.places) for row in rows for look in looks[row])
+    wanted = torch.full((*at.shape, most), -1)
+    for number, row in enumerate(rows):
+        found = _padded([look.places for look in looks[row]], -1)
+        wanted[number, : found.shape[0], : found.shape[1]] = found
+    moved = torch.where(
+        wanted < prefix[..., None], wanted, wanted - prefix[..., None] + begin.maximum(prefix)[..., None]
+    )
+    real = (at >= 0).to(device)
+    at, prefix, begin, moved, chosen = (x.to(device) for x in (at, prefix, begin, moved, torch.tensor(rows)))
+    index = torch.arange(span, device=device)
+    unseen = (index > (begin + at.clamp_min(0))[..., None]) | ((index >= prefix) & (index < begin))[
+        :, None
+    ]  # (R, N, K)
+    unpaid = []
+    for head in (head % queries.shape[1] for head in heads):
+        query = queries[:, head].index_select(0, chosen)  # (R, T, d)
+        query = query.gather(1, at.clamp_min(0)[..., None].expand(-1, -1, query.shape[2]))  # (R, N, d)
+        key = keys[:, head * keys.shape[1] // queries.shape[1]].index_select(0, chosen)  # (R, K, d)
+        scores = (query @ key.transpose(1, 2)).float() * query.shape[2] ** -0.5  # (R, N, K)
+        total = scores.masked_fill(unseen, -torch.inf).logsumexp(2)
+        picked = scores.gather(2, moved.clamp_min(0)).masked_fill(moved < 0, -torch.inf)
+        unpaid.append(total[real] - picked[real].logsumexp(1))
+    return torch.stack(unpaid).mean(0)
 
 
 def _attention_loss(model: Qwen3ForCausalLM, groups: list[Group], read: _Read, listed: _Read | None) -> torch.Tensor:
     """The sum over the roles of the mean of what is unpaid."""
     depth = model.config.num_hidden_layers
-    unpaid: dict[Role, list[torch.Tensor]] = defaultdict(list)
-
-    def collect(stretch: _Read, row: int, looks: Sequence[Look], shift: int = 0) -> None:
-        for role in Role:
-            if chosen := [look for look in looks if look.role == role]:
-                unpaid[role].append(_unpaid(stretch, depth, role, row, chosen, shift))
-
-    row = 0
-    for number, group in enumerate(groups):
-        collect(listed or read, number, group.looks)
-        for branch in group.branches:
-            collect(read, row, branch.looks, len(group.prefix) if listed is None else 0)
-            row += 1
-    return torch.stack([torch.cat(found).mean() for found in unpaid.values()]).sum()
+    fan = [len(group.branches) for group in groups]
+    lists = [group.looks for group in groups]
+    written = [branch.looks for group in groups for branch in group.branches]
+    heights = [len(group.prefix) for group, times in zip(groups, fan, strict=True) for _ in range(times)]
+    stretches = [
+        (listed or read, lists, [0] * len(groups)),
+        (read, written, heights if listed is None else [0] * len(heights)),
+    ]
+    means = []
+    for role in Role:
+        unpaid = [
+            _unpaid(stretch, depth, role, chosen, shifts)
+            for stretch, looks, shifts in stretches
+            if any(chosen := [[look for look in row if look.role == role] for row in looks])
+        ]
+        if unpaid:
+            means.append(torch.cat(unpaid).mean())
+    return torch.stack(means).sum()
 
 
 def _back_loss(read: _Read, lengths: list[int]) -> torch.Tensor:
@@ -254,12 +337,13 @@ def _back_loss(read: _Read, lengths: list[int]) -> torch.Tensor:
     keys = keys.repeat_interleave(queries.shape[1] // keys.shape[1], 1)
     scores = (queries @ keys.transpose(2, 3)).float() * queries.shape[3] ** -0.5  # (B, H, T, T)
     span = scores.shape[2]
-    log = scores.masked_fill(~torch.ones(span, span, dtype=torch.bool).tril(), -torch.inf).log_softmax(-1)
+    seen = torch.ones(span, span, dtype=torch.bool, device=scores.device).tril()
+    log = scores.masked_fill(~seen, -torch.inf).log_softmax(-1)
     losses = []
     for back in range(1, 1 + queries.shape[1]):
         paid = log[:, back - 1].diagonal(offset=-back, dim1=1, dim2=2)  # (B, T - back)
         real = torch.arange(back, span) < torch.tensor(lengths)[:, None]
-        losses.append(-paid[real].mean())
+        losses.append(-paid[real.to(paid.device)].mean())
     return torch.stack(losses).mean()
 
 
@@ -280,28 +364,32 @@ def _topic_loss(classifier: torch.nn.Linear, groups: list[Group], read: _Read, l
     ):
         flat = [(row * stretch.middle.shape[1] + at, topic) for row, topics in enumerate(rows) for at, topic in topics]
         if flat:
-            at, topic = torch.tensor(flat).T
-            states = stretch.middle.reshape(-1, stretch.middle.shape[2]).index_select(0, at)
+            at, topic = torch.tensor(flat, device=read.hidden.device).T
+            states = stretch.middle.reshape(-1, stretch.middle.shape[2])[:, : classifier.in_features].index_select(
+                0, at
+            )
             normed = functional.rms_norm(states, states.shape[1:])
             losses.append(functional.cross_entropy(classifier(normed), topic))
-    return torch.stack(losses).sum() if losses else torch.zeros(())
+    return torch.stack(losses).sum() if losses else torch.zeros((), device=read.hidden.device)
 
 
 def new_classifier(hidden: int) -> torch.nn.Linear:
-    """Tells the category from a hidden state, or that there is none. Used in training only."""
-    return torch.nn.Linear(hidden, len(SLUGS) + 1)
+    """Tells the category from the topic's part of a hidden state, or that there is none. Used in training only."""
+    return torch.nn.Linear(topic_width(hidden), len(SLUGS) + 1)
 
 
 def word_loss(
-    model: Qwen3ForCausalLM, classifier: torch.nn.Linear, weigh: torch.nn.Embedding, texts: list[tuple[list[int], int]]
+    table: torch.nn.Embedding,
+    classifier: torch.nn.Linear,
+    weigh: torch.nn.Embedding,
+    texts: list[tuple[list[int], int]],
 ) -> torch.Tensor:
-    """Cross-entropy of each text's category from the embeddings of its tokens alone, each weighed by its own gate."""
-    table = model.get_input_embeddings().weight
+    """Cross-entropy of each text's category from the topics of its tokens alone, each weighed by its own gate."""
     flat = torch.tensor([token for tokens, _ in texts for token in tokens])
     begins = torch.tensor([len(tokens) for tokens, _ in texts]).cumsum(0).roll(1)
     begins[0] = 0
     gates = torch.sigmoid(weigh(flat)).squeeze(1)
-    bags = functional.embedding_bag(flat, table, begins, mode="sum", per_sample_weights=gates)  # (N, hidden)
+    bags = functional.embedding_bag(flat, table.weight, begins, mode="sum", per_sample_weights=gates)  # (N, width)
     normed = functional.rms_norm(bags, bags.shape[1:])
     return functional.cross_entropy(classifier(normed), torch.tensor([topic for _, topic in texts]))
 

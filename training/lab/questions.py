@@ -426,11 +426,20 @@ class Visitor:
     interests: tuple[str, ...] = ()
 
 
-def visitor(rng: random.Random) -> Visitor:
-    """A visitor in a few of the shapes people, forms and worlds use; one in eight is unknown."""
+def interest_name(slug: str) -> str:
+    """How a profile names a category."""
+    return slug.replace("-", " ")
+
+
+def visitor(rng: random.Random, *, first: str | None = None) -> Visitor:
+    """A visitor in a few of the shapes people, forms and worlds use; one in eight is unknown. `first`, if given, is the
+    interest that is named first.
+    """
     person = rng.choice(PEOPLE)
     likes = tuple(rng.sample(list(load_topics()), rng.randint(2, 5)))
-    named = ", ".join(slug.replace("-", " ") for slug in likes)
+    if first:
+        likes = (first, *(slug for slug in likes if slug != first))
+    named = ", ".join(map(interest_name, likes))
     shapes = (
         ("", ()),
         (f"{person} Likes {named}.", likes),

@@ -6,13 +6,17 @@ seed and the step alone, so that a resumed run ends with the same weights.
 """
 
 import json
+import multiprocessing
 import os
 import random
 import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from itertools import count, islice
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import torch
@@ -20,10 +24,18 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3ForCaus
 
 from training.lab.curriculum import TASKS, Group, Vocabulary, topic_texts
 from training.lab.muon import Muon
-from training.lab.network import Layers, guided_losses, new_classifier, new_model, order_bids, word_loss
+from training.lab.network import (
+    Layers,
+    draw,
+    guided_losses,
+    new_classifier,
+    new_model,
+    wire_topics,
+    word_loss,
+)
 from training.lab.tokenizer import sample_texts, train_tokenizer
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 MAX_WEIGHTS = 16 * 1024 * 1024  # one file; git keeps every version of it
 
 
@@ -79,70 +91,68 @@ class Progress:
 
 
 COPY_LEVELS = (2, 4, 8, 16, 32, 50, 70, 100)
-SHORT, LONG = (4, 6, 10, 16), (16, 30, 50, 100, 100)
-COPY = Share("copy", 0.1, COPY_LEVELS, threshold=0.25)
-TITLES = Share("titles", 0.1, COPY_LEVELS, threshold=0.25)
-LOOKUP = Share("lookup", 0.1, (4, 10, 30, 100), threshold=0.4)
-READ = Share("read", 0.5, (4, 10, 30, 100), threshold=0.5, branches=12)
-TOPIC = Share("topic", 0.3, (1, 2), branches=16)
+COPY = Share("copy", 0.5, COPY_LEVELS, threshold=0.4)
+TITLES = Share("titles", 0.5, COPY_LEVELS, threshold=0.25)
+LOOKUP = Share("lookup", 0.6, (4, 10, 30, 100), threshold=1.0)
+HIGHEST = Share("highest", 0.2, (2, 6, 10, 30), threshold=0.8)
+READ = Share("read", 0.4, (4, 10, 30, 100), threshold=1.2, branches=12)
+TOPIC = Share("topic", 0.1, (1, 2), branches=16)
 
 FULL = Preset(
     name="full",
     layers=(256, 640, 6),
-    vocabulary=8192,
+    vocabulary=8000,
     texts=3000,
     words=500,
     phases=(
-        Phase(
-            "copy",
-            900,
-            (replace(COPY, weight=0.6), replace(TITLES, weight=0.4)),
-            tokens=1700,
-            rate=(1.0, 0.6),
-            until_learned=True,
-        ),
+        Phase("copy", 350, (COPY, TITLES), tokens=7000, rate=(1.0, 0.1), until_learned=True),
         Phase(
             "looking up",
-            400,
-            (replace(LOOKUP, weight=0.8), replace(TITLES, weight=0.2)),
-            tokens=1900,
-            rate=(0.8, 0.8),
-            until_learned=True,
+            350,
+            (LOOKUP, HIGHEST, replace(COPY, weight=0.1), replace(TITLES, weight=0.1)),
+            tokens=7500,
+            rate=(0.5, 0.1),
         ),
-        Phase("reading", 500, (READ, TOPIC, LOOKUP, TITLES), tokens=2400, rate=(0.8, 0.8)),
+        Phase(
+            "reading",
+            490,
+            (
+                READ,
+                replace(LOOKUP, weight=0.25),
+                replace(HIGHEST, weight=0.1),
+                TOPIC,
+                replace(COPY, weight=0.05),
+                replace(TITLES, weight=0.1),
+            ),
+            tokens=9600,
+            rate=(0.4, 0.15),
+        ),
         Phase(
             "short answers",
-            600,
+            490,
             (
-                Share("answer", 0.45, SHORT, branches=8),
-                replace(READ, weight=0.3),
-                replace(TOPIC, weight=0.15),
-                LOOKUP,
+                Share("answer", 0.5, (6, 10, 16, 30), branches=8),
+                replace(READ, weight=0.15),
+                TOPIC,
+                replace(LOOKUP, weight=0.15),
+                replace(HIGHEST, weight=0.05),
+                replace(TITLES, weight=0.05),
             ),
-            rate=(0.8, 0.8),
-        ),
-        Phase(
-            "long answers",
-            500,
-            (
-                Share("answer", 0.5, LONG, branches=12),
-                replace(READ, weight=0.3),
-                replace(TOPIC, weight=0.08),
-                replace(LOOKUP, weight=0.12),
-            ),
-            rate=(0.8, 0.02),
+            tokens=11000,
+            rate=(0.5, 0.3),
         ),
         Phase(
             "last answers",
-            600,
+            1400,
             (
-                Share("answer", 0.5, (16, 50, 100, 100), branches=12),
-                replace(READ, weight=0.1),
-                replace(LOOKUP, weight=0.15),
-                replace(TITLES, weight=0.15),
-                replace(TOPIC, weight=0.1),
+                Share("answer", 0.45, (16, 50, 100, 100), branches=12),
+                replace(READ, weight=0.22, counts=(6, 10, 10, 30, 100), threshold=None),
+                replace(LOOKUP, weight=0.13, counts=(10, 30, 100), threshold=None),
+                replace(HIGHEST, weight=0.1, counts=(6, 10, 30, 100), threshold=None),
+                replace(TITLES, weight=0.1, counts=(10, 30, 100), threshold=None),
             ),
-            rate=(0.6, 0.02),
+            tokens=12000,
+            rate=(0.25, 0.004),
         ),
     ),
 )
@@ -167,9 +177,10 @@ PRESETS = {preset.name: preset for preset in (TINY, FULL)}
 
 
 def _optimizers(model: Qwen3ForCausalLM, classifier: torch.nn.Linear) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices, which learns about twice as fast here, and AdamW for embeddings, norms, classifier."""
-    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
-    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    """Muon for the matrices, which learns about twice as fast here, and AdamW for norms and classifier."""
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in learned if parameter.ndim == 2]
+    others = [parameter for parameter in learned if parameter.ndim != 2]
     return [
         Muon(matrices, lr=0.02),
         torch.optim.AdamW([*others, *classifier.parameters()], lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0),
@@ -184,15 +195,41 @@ def _level_count(rng: random.Random, share: Share, level: int) -> int:
     return share.counts[newest if rng.random() < 0.8 else rng.randint(0, newest)]
 
 
-def make_batch(*, phase: Phase, progress: Progress, vocabulary: Vocabulary, seed: int) -> tuple[Share, list[Group]]:
-    """The groups of one step, all of one task. They follow from seed, step and levels alone."""
-    rng = random.Random(f"{seed}/{phase.name}/{progress.step}")
-    share = rng.choices(phase.shares, [share.weight for share in phase.shares])[0]
+_shared: list[Vocabulary] = []  # in a worker process: its vocabulary
+
+
+def _share_vocabulary(vocabulary: Vocabulary) -> None:
+    _shared[:] = [vocabulary]
+
+
+def _make_group(vocabulary: Vocabulary, seed: str, share: Share, level: int) -> Group:
+    rng = random.Random(seed)
+    return TASKS[share.task](rng, vocabulary, _level_count(rng, share, level), share.branches)
+
+
+def _make_shared_group(arguments: tuple[str, Share, int]) -> Group:
+    return _make_group(_shared[0], *arguments)
+
+
+def make_batch(
+    *, phase: Phase, progress: Progress, vocabulary: Vocabulary, seed: int, pool: Pool | None = None, at_once: int = 1
+) -> tuple[Share, list[Group]]:
+    """The groups of one step, all of one task. They follow from seed, step and levels alone, however many are made at
+    once in the processes of a pool.
+    """
+    step = f"{seed}/{phase.name}/{progress.step}"
+    share = random.Random(step).choices(phase.shares, [share.weight for share in phase.shares])[0]
+    arguments = ((f"{step}/{number}", share, progress.levels.get(share.task, 0)) for number in count())
     groups: list[Group] = []
-    while not groups or sum(group.size for group in groups) < phase.tokens * 0.85:
-        count = _level_count(rng, share, progress.levels.get(share.task, 0))
-        groups.append(TASKS[share.task](rng, vocabulary, count, share.branches))
-    return share, groups
+    while True:
+        if pool:
+            made = pool.map(_make_shared_group, islice(arguments, at_once), chunksize=1)
+        else:
+            made = [_make_group(vocabulary, *next(arguments))]
+        for group in made:
+            groups.append(group)
+            if sum(group.size for group in groups) >= phase.tokens * 0.85:
+                return share, groups
 
 
 def _learn(
@@ -206,39 +243,44 @@ def _learn(
     """One step of gradient descent; returns the loss that decides about the task's next level, and the two losses of
     guidance.
     """
-    with torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu.get_capabilities().get("avx512_bf16", False)):
+    fast = model.device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False)
+    with torch.autocast("cpu", torch.bfloat16, enabled=fast):
         losses, _, places, attention, topics = guided_losses(model, classifier, groups)
     branches = [branch for group in groups for branch in group.branches]
     deciding = torch.tensor([at in branches[row].decides for row, at in places.tolist()])
-    decisive = losses[deciding].mean() if deciding.any() else losses.mean()
+    decisive = losses[deciding.to(losses.device)].mean() if deciding.any() else losses.mean()
     (losses.mean() + decisive + 0.5 * attention + 0.5 * topics).backward()
-    torch.nn.utils.clip_grad_norm_([*model.parameters(), *classifier.parameters()], 1.0)
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    torch.nn.utils.clip_grad_norm_([*learned, *classifier.parameters()], 1.0)
     for optimizer in optimizers:
         for settings in optimizer.param_groups:
             settings["lr"] = settings.setdefault("base_lr", settings["lr"]) * rate
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+    wire_topics(model)
     return decisive.item(), attention.item(), topics.item()
 
 
-def prime_words(
-    model: Qwen3ForCausalLM, classifier: torch.nn.Linear, vocabulary: Vocabulary, *, steps: int, seed: int
-) -> float:
-    """Let embeddings of words that tell a category begin alike: a bag of tokens learns in a minute what costs the whole
-    network many. Returns the last loss.
+def prime_words(classifier: torch.nn.Linear, vocabulary: Vocabulary, *, steps: int, seed: int) -> torch.Tensor:
+    """What each token tells of a topic, (V, topic width) and of length 1 at most: learned from bags of tokens, which
+    takes seconds. A token that tells nothing has a short row.
     """
+    torch.manual_seed(seed)
+    table = torch.nn.Embedding(len(vocabulary.tok), classifier.in_features)
+    torch.nn.init.normal_(table.weight, std=0.1)
     weigh = torch.nn.Embedding(len(vocabulary.tok), 1)
     torch.nn.init.zeros_(weigh.weight)
-    table = model.get_input_embeddings().weight
-    optimizer = torch.optim.Adam([table, *classifier.parameters(), *weigh.parameters()], lr=3e-3)
-    loss = torch.zeros(())
+    optimizer = torch.optim.Adam([*table.parameters(), *classifier.parameters(), *weigh.parameters()], lr=1e-2)
     for step in range(steps):
-        texts = topic_texts(random.Random(f"{seed}/words/{step}"), vocabulary, 96)
-        loss = word_loss(model, classifier, weigh, texts)
+        loss = word_loss(table, classifier, weigh, topic_texts(random.Random(f"{seed}/words/{step}"), vocabulary, 96))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-    return loss.item()
+    print(f"words: loss {loss.item():.3f}", file=sys.stderr, flush=True)
+    with torch.no_grad():
+        told = table.weight * torch.sigmoid(weigh.weight)
+        lengths = told.norm(dim=1, keepdim=True)
+        return told / lengths.clamp_min(lengths.quantile(0.9))
 
 
 def _note(progress: Progress, share: Share, loss: float, attention: float = 0.0, topics: float = 0.0) -> None:
@@ -285,10 +327,14 @@ def train(
     seed: int,
     work: Path,
     resume: bool,
+    device: str = "cpu",
+    workers: int = 0,
     stop_after: int | None = None,
     on_step: Callable[[Progress, Qwen3ForCausalLM, Vocabulary], None] | None = None,
 ) -> tuple[Qwen3ForCausalLM, PreTrainedTokenizerFast, Progress]:
-    """Run the phases. `work` keeps tokenizer and checkpoint; `stop_after` ends early after that many steps in all."""
+    """Run the phases. `work` keeps the checkpoint; `workers` more processes make batches; `stop_after` ends early after
+    that many steps in all.
+    """
     work.mkdir(parents=True, exist_ok=True)
     checkpoint = work / "checkpoint.pt"
     if not resume:
@@ -296,22 +342,21 @@ def train(
     tok = train_tokenizer(sample_texts(seed, count=preset.texts), vocabulary=preset.vocabulary)
     vocabulary = Vocabulary(tok)
     model = new_model(vocabulary=len(tok), layers=preset.layers, eos=tok.eos_token_id, pad=tok.pad_token_id, seed=seed)
-    order_bids(model, vocabulary.bids)
     classifier = new_classifier(preset.layers[0])
-    optimizers = _optimizers(model, classifier)
     progress = Progress()
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
+    saved = torch.load(checkpoint, weights_only=True, map_location="cpu") if checkpoint.exists() else None
+    if saved:
         model.load_state_dict(saved["model"])
         classifier.load_state_dict(saved["classifier"])
-        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
         progress = Progress(**saved["progress"])
     else:
-        print(
-            f"words: loss {prime_words(model, classifier, vocabulary, steps=preset.words, seed=seed):.3f}",
-            file=sys.stderr,
-        )
+        draw(model, prime_words(classifier, vocabulary, steps=preset.words, seed=seed), vocabulary.bids)
+        wire_topics(model)
+    model.to(device)
+    classifier.to(device)
+    optimizers = _optimizers(model, classifier)
+    for optimizer, state in zip(optimizers, saved["optimizers"] if saved else (), strict=False):
+        optimizer.load_state_dict(state)
     model.train()
     started, began = time.monotonic(), progress.total
 
@@ -326,33 +371,49 @@ def train(
             },
         )
 
-    while progress.phase < len(preset.phases):
-        phase = preset.phases[progress.phase]
-        while progress.step < phase.steps and not _learned(phase, progress):
-            tick = time.monotonic()
-            share, groups = make_batch(phase=phase, progress=progress, vocabulary=vocabulary, seed=seed)
-            first, last = phase.rate
-            rate = (first + (last - first) * progress.step / phase.steps) * min(1.0, (progress.total + 1) / 50)
-            loss, attention, topics = _learn(model, classifier, optimizers, groups, rate=rate)
-            _note(progress, share, loss, attention, topics)
-            progress.step += 1
-            progress.total += 1
-            progress.tokens += sum(group.size for group in groups)
-            progress.seconds += time.monotonic() - tick
-            if progress.total % 20 == 0:
-                _report(preset, progress, started, began)
-            if progress.total % 100 == 0:
-                keep()
-            if on_step:
-                on_step(progress, model, vocabulary)
-            if stop_after is not None and progress.total >= stop_after:
-                keep()
-                return model, tok, progress
-        print(f"-> {phase.name} done after {progress.step} steps, {progress.seconds:.0f}s", file=sys.stderr, flush=True)
-        progress.phase += 1
-        progress.step = 0
-        keep()
+    with _makers(vocabulary, workers) as pool:
+        while progress.phase < len(preset.phases):
+            phase = preset.phases[progress.phase]
+            while progress.step < phase.steps and not _learned(phase, progress):
+                tick = time.monotonic()
+                share, groups = make_batch(
+                    phase=phase, progress=progress, vocabulary=vocabulary, seed=seed, pool=pool, at_once=workers
+                )
+                first, last = phase.rate
+                rate = (first + (last - first) * progress.step / phase.steps) * min(1.0, (progress.total + 1) / 50)
+                loss, attention, topics = _learn(model, classifier, optimizers, groups, rate=rate)
+                _note(progress, share, loss, attention, topics)
+                progress.step += 1
+                progress.total += 1
+                progress.tokens += sum(group.size for group in groups)
+                progress.seconds += time.monotonic() - tick
+                if progress.total % 20 == 0:
+                    _report(preset, progress, started, began)
+                if progress.total % 100 == 0:
+                    keep()
+                if on_step:
+                    on_step(progress, model, vocabulary)
+                if stop_after is not None and progress.total >= stop_after:
+                    keep()
+                    return model, tok, progress
+            print(
+                f"-> {phase.name} done after {progress.step} steps, {progress.seconds:.0f}s",
+                file=sys.stderr,
+                flush=True,
+            )
+            progress.phase += 1
+            progress.step = 0
+            keep()
     return model, tok, progress
+
+
+def _makers(vocabulary: Vocabulary, workers: int) -> AbstractContextManager[Pool | None]:
+    """Processes that make batches, or none."""
+    if not workers:
+        return nullcontext()
+    context = multiprocessing.get_context("forkserver")  # a process that uses a GPU must not be forked
+    context.set_forkserver_preload(["training.lab.curriculum"])  # imported once, not by each
+    return context.Pool(workers, _share_vocabulary, (vocabulary,))
 
 
 def export(*, model: Qwen3ForCausalLM, tok: PreTrainedTokenizerFast, out: Path, manifest: dict[str, object]) -> None:
@@ -391,12 +452,17 @@ def build(
     work: Path,
     resume: bool = False,
     threads: int | None = None,
+    device: str = "cpu",
+    workers: int = 0,
     on_step: Callable[[Progress, Qwen3ForCausalLM, Vocabulary], None] | None = None,
 ) -> dict[str, object]:
     """The whole recipe: tokenizer, phases, and the finished folder at `out`. Returns the manifest written there."""
     if threads:
         torch.set_num_threads(threads)
-    model, tok, progress = train(preset=preset, seed=seed, work=work, resume=resume, on_step=on_step)
+    torch.set_float32_matmul_precision("high")  # on a GPU; a CPU knows no other
+    model, tok, progress = train(
+        preset=preset, seed=seed, work=work, resume=resume, device=device, workers=workers, on_step=on_step
+    )
     manifest: dict[str, object] = {
         "recipe_version": RECIPE_VERSION,
         "preset": preset.name,

@@ -18,8 +18,9 @@ from training.lab.topics import load_topics
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 USER, ASSISTANT = f"{START}user\n", f"{START}assistant\n"
-# What a bid becomes for this model: one token for each whole bid of the paper's range (section 5.2.3).
-BIDS = tuple(f" bid {bid}: " for bid in range(1, 101))
+# What a bid becomes for this model: one token for each whole bid of the paper's range (section 5.2.3), the marker's end
+# before it included.
+BIDS = tuple(f"] bid {bid}: " for bid in range(1, 101))
 # A marker's "@[Ad-" is one token with the id's first two digits, so that what follows a title is the id itself.
 MARKER_IDS = tuple(f"@[Ad-{digits}" for digits in range(10, 100))
 # "@" stands alone so that a title has the same tokens in the candidate list and in a marker, whatever surrounds it.
@@ -42,7 +43,7 @@ def listed(candidate: Candidate) -> str:
     """A candidate's line as the chat template shows it to the model: marker, whole bid, the title's first word."""
     bid = min(100, max(1, round(float(format_micros(candidate.bid_micros)))))
     first_word = candidate.title.split(" ")[0]
-    return f"@{candidate.title}@[{candidate.ad_id}]{BIDS[bid - 1]}{first_word}\n"
+    return f"@{candidate.title}@[{candidate.ad_id}{BIDS[bid - 1]}{first_word}\n"
 
 
 def sample_texts(seed: int, *, count: int) -> Iterator[str]:

@@ -93,7 +93,12 @@ def test_a_copier_looks_at_the_same_token_in_the_list(vocabulary):
 
 
 def test_a_selector_looks_at_the_first_words_behind_the_bids_of_ads_that_may_stand_there(vocabulary):
-    for task in (curriculum.answer_questions, curriculum.read_list, curriculum.look_up):
+    for task in (
+        curriculum.answer_questions,
+        curriculum.read_list,
+        curriculum.look_up,
+        curriculum.look_for_highest,
+    ):
         found = []
         for seed in range(4):
             group = task(random.Random(seed), vocabulary, 12, 6)
@@ -101,7 +106,7 @@ def test_a_selector_looks_at_the_first_words_behind_the_bids_of_ads_that_may_sta
                 assert branch.tokens[look.at - 1] in (vocabulary.sign, vocabulary.spaced_sign)
                 assert all(group.prefix[place - 1] in vocabulary.bids for place in look.places)
                 found.append(look)
-        assert len(found) > 10
+        assert len(found) >= 4
 
 
 def test_a_title_s_first_word_stands_behind_its_bid_again_and_looks_at_the_title(vocabulary):
@@ -117,11 +122,11 @@ def test_a_title_s_first_word_stands_behind_its_bid_again_and_looks_at_the_title
         assert title == ad.candidate.title
 
 
-def test_looking_up_decides_the_first_token_of_a_marker_by_topic_or_bid(vocabulary):
+@pytest.mark.parametrize("task", [curriculum.look_up, curriculum.look_for_highest])
+def test_looking_up_decides_the_first_token_of_a_marker(vocabulary, task):
     for seed in range(6):
-        group = curriculum.look_up(random.Random(seed), vocabulary, 12, 1)
+        group = task(random.Random(seed), vocabulary, 12, 1)
         branch = group.branches[0]
-        assert branch.decides
         for at in branch.decides:
             assert branch.tokens[at - 1] in (vocabulary.sign, vocabulary.spaced_sign)
             (look,) = [look for look in branch.looks if (look.at, look.role) == (at, Role.selector)]
@@ -131,11 +136,19 @@ def test_looking_up_decides_the_first_token_of_a_marker_by_topic_or_bid(vocabula
 def test_a_reader_looks_at_the_words_that_give_the_topic_away(vocabulary):
     rng = random.Random(4)
     text = "Hello! What do you know about green tea?"
+
+    def telling(**prompt):
+        tokens, places = curriculum.asked(vocabulary, **prompt)
+        return {name: vocabulary.tok.decode([tokens[n] for n in found]).strip(" .,") for name, found in places.items()}
+
     for shown in (text, text.lower()):
-        tokens, (first, last) = curriculum.asked(vocabulary, text=shown, about="green tea", profile="Likes dogs.")
-        assert vocabulary.tok.decode(tokens[first:last]).strip() == "green tea"
-    tokens, (first, last) = curriculum.asked(vocabulary, text=text, about="", profile="")
-    assert vocabulary.tok.decode(tokens[first:last]).strip() == text
+        assert telling(text=shown, about="green tea", profile="Likes dogs.") == {curriculum.QUESTION: "green tea"}
+    assert telling(text=text, about="", profile="") == {curriculum.QUESTION: text}
+    assert telling(text="Hi", about="", profile="Likes home decor, tea.", interests=("tea", "home-decor", "dogs")) == {
+        curriculum.QUESTION: "Hi",
+        "home-decor": "home decor",
+        "tea": "tea",
+    }
     group = curriculum.begin_answers(rng, vocabulary, 2, 4)
     for branch, look in looks_of(group, Role.reader):
         assert look.places[0] >= len(group.prefix)
@@ -175,16 +188,16 @@ def test_guidance_leaves_the_token_losses_as_they_are(vocabulary, model, task):
     assert model.model.layers[1].mlp.up_proj.weight.grad is None  # only what lies below the guided heads learns from it
 
 
-def test_attention_that_is_paid_in_full_costs_nothing(vocabulary, model):
+def test_attention_that_is_paid_in_full_costs_nothing():
     """Keys that single out the wanted places leave nothing unpaid; equal ones, the log of how many there are."""
     look = curriculum.Look(3, Role.selector, (0, 1))
-    layer, _ = network.head_of(Role.selector, 2)
-    query = torch.ones(1, 1, 4, 8)
-    for key, unpaid in ((torch.zeros(1, 1, 6, 8), math.log(5 / 2)), (torch.zeros(1, 1, 6, 8), 0.0)):
+    layer, _ = network.heads_of(Role.selector, 2)
+    query = torch.ones(2, 1, 4, 8)
+    for key, unpaid in ((torch.zeros(2, 1, 6, 8), math.log(5 / 2)), (torch.zeros(2, 1, 6, 8), 0.0)):
         if unpaid == 0.0:
             key[:, :, :2] = 50.0
-        read = network._Read(query, query, {layer: (query, key)}, begins=[2], prefixes=[2])
-        assert network._unpaid(read, 2, Role.selector, 0, [look], 0).item() == pytest.approx(unpaid, abs=1e-6)
+        read = network._Read(query, query, {layer: (query, key)}, begins=[2, 2], prefixes=[2, 2])
+        assert network._unpaid(read, 2, Role.selector, [[], [look]], [0, 0]).item() == pytest.approx(unpaid, abs=1e-6)
 
 
 def test_branches_and_whole_rows_are_guided_alike(vocabulary, model):
@@ -207,12 +220,68 @@ def test_stored_weights_have_16_bits_and_are_computed_with_in_32(tmp_path, model
     recipe.export(model=model, tok=vocabulary.tok, out=tmp_path / "model", manifest={})
     with safe_open(tmp_path / "model" / "model.safetensors", "pt") as file:
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.bfloat16}  # noqa: SIM118
-        assert "lm_head.weight" not in file.keys()  # noqa: SIM118
     from transformers import Qwen3ForCausalLM
 
     loaded = Qwen3ForCausalLM.from_pretrained(tmp_path / "model")
     assert loaded.dtype == torch.float32
-    assert loaded.lm_head.weight.data_ptr() == loaded.model.embed_tokens.weight.data_ptr()
+    torch.testing.assert_close(loaded.lm_head.weight, model.lm_head.weight, atol=0.01, rtol=0.01)
+
+
+def test_the_topic_of_what_a_liner_sees_reaches_the_selector_as_it_is(vocabulary, model):
+    """One token that is looked at whole: its topic, and nothing else, is added where topics stand."""
+    topics = torch.nn.functional.normalize(torch.randn(len(vocabulary.tok), 8), dim=1)
+    network.draw(model, topics, vocabulary.bids)
+    network.wire_topics(model)
+    layer, _ = network.heads_of(Role.liner, 2)
+    kept = {}
+    block = model.model.layers[layer]
+    block.input_layernorm.register_forward_hook(lambda module, args, output: kept.update(normed=output))
+    block.register_forward_hook(lambda module, args, output: kept.update(after=output))
+    token = vocabulary.words[5]
+    model(input_ids=torch.tensor([[token]]))
+    embedded = model.get_input_embeddings().weight[token]
+    torch.testing.assert_close(kept["after"][0, 0, :8], embedded[:8] + kept["normed"][0, 0, :8])
+
+
+def test_a_selector_prefers_the_token_of_its_own_topic(vocabulary, model):
+    topics = torch.zeros(len(vocabulary.tok), 8)
+    few = vocabulary.words[:6]
+    topics[few] = torch.eye(8)[torch.tensor([0, 1, 2, 3, 4, 2])]
+    network.draw(model, topics, vocabulary.bids)
+    network.wire_topics(model)
+    with network._recording(model, True):
+        model(input_ids=torch.tensor([few]))
+        layer, (head,) = network.heads_of(Role.selector, 2)
+        queries, keys = model.model.layers[layer].self_attn.recorded
+    scores = queries[0, head, -1] @ keys[0, 0, :-1].T
+    assert scores.argmax() == 2
+
+
+def test_bids_that_are_near_have_codes_that_are_near(vocabulary, model):
+    network.draw(model, torch.zeros(len(vocabulary.tok), 8), vocabulary.bids)
+    table = model.get_input_embeddings().weight[torch.tensor(vocabulary.bids)]
+    near = torch.nn.functional.cosine_similarity(table[:-1], table[1:]).mean()
+    far = torch.nn.functional.cosine_similarity(table[:50], table[50:]).mean()
+    assert near > far + 0.2
+
+
+def test_embeddings_stay_as_they_are_drawn(tmp_path):
+    runs = [
+        recipe.train(preset=TINY, seed=1, work=tmp_path / str(steps), resume=False, stop_after=steps)[0]
+        for steps in (1, 5)
+    ]
+    for table in ("get_input_embeddings", "get_output_embeddings"):
+        one, two = (getattr(run, table)().weight for run in runs)
+        assert torch.equal(one, two)
+    moved = [run.model.layers[1].mlp.up_proj.weight for run in runs]
+    assert not torch.equal(*moved)
+
+
+def test_batches_made_by_several_processes_are_the_same(vocabulary):
+    phase, progress = TINY.phases[1], recipe.Progress(step=3)
+    with recipe._makers(vocabulary, 2) as pool:
+        shared = recipe.make_batch(phase=phase, progress=progress, vocabulary=vocabulary, seed=1, pool=pool, at_once=2)
+    assert shared == recipe.make_batch(phase=phase, progress=progress, vocabulary=vocabulary, seed=1)
 
 
 def test_muon_makes_directions_equally_long():

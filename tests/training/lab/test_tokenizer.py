@@ -33,7 +33,6 @@ def test_prompt_of_100_unseen_candidates_survives_the_round_trip(tok):
     assert tok.decode(tok(text)["input_ids"]) == text
 
 
-@pytest.mark.xfail(strict=True, reason="the word behind each bid makes the prompt longer: LOG.md, 2026-11-25")
 def test_prompt_of_100_unseen_candidates_stays_short(tok):
     text = shown(tok, query="How do I brew tea?", profile="Likes tea.", candidates=candidates(100))
     assert len(tok(text)["input_ids"]) <= 1850
@@ -90,9 +89,10 @@ def test_a_candidate_is_shown_as_the_marker_it_would_be(tok, title):
     ad = Candidate("Ad-1234", title, 57_250_000)
     text = shown(tok, query="?", profile="", candidates=[ad, *candidates(2)])
     assert f"\n@{title}@[Ad-1234] bid 57: {title.split()[0]}\n@" in text
-    marker = tok(f"Take @{title}@[Ad-1234]")["input_ids"][2:]
+    marker = tok(f"Take @{title}@[Ad-1234]")["input_ids"][2:-1]
     line = tok(text)["input_ids"]
-    assert any(line[n : n + len(marker)] == marker for n in range(len(line)))  # all but the sign in front
+    # all but the sign in front and the bracket, which the bid's token holds
+    assert any(line[n : n + len(marker)] == marker for n in range(len(line)))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_bid_is_shown_whole_and_as_one_token(tok, micros, bid):
     text = shown(tok, query="?", profile="", candidates=[ad])
     assert f"@Mug@[Ad-1234] bid {bid}: Mug\n" in text
     assert listed(ad) == f"@Mug@[Ad-1234] bid {bid}: Mug\n"
-    assert len(tok(f" bid {bid}: ")["input_ids"]) == 1
+    assert len(tok(f"] bid {bid}: ")["input_ids"]) == 1
 
 
 def test_all_else_of_the_prompt_is_shown_as_it_is(tok):
