@@ -36,6 +36,7 @@ from chat.turns import (
     mark_stale_turns,
     moment,
     open_turn,
+    request_stop,
     save_final,
     save_so_far,
     start_turn,
@@ -266,8 +267,12 @@ def answer_query(
     at: datetime | None = None,
     idempotency_key: str | None = None,
     publish: Publish = nobody_watches,
+    hung_up: Callable[[], bool] = lambda: False,
 ) -> Turn:
-    """The finished turn, for the API, commands and simulated visitors. Raises InvalidInput and Busy."""
+    """The finished turn, for the API, commands and simulated visitors. Raises InvalidInput and Busy.
+
+    `hung_up` is asked twice a second; who asked and hung up stops the answer, as a visitor does.
+    """
     places.take()
     try:
         turn = start_turn(
@@ -279,7 +284,10 @@ def answer_query(
             model_version=model_version,
             at=at,
         )
-        asyncio.run(generate(turn, engine=engine, publish=publish))
+        goes_on = generate(
+            turn, engine=engine, publish=publish, is_wanted=lambda: not hung_up() or request_stop(turn.pk)
+        )
+        asyncio.run(goes_on)
     finally:
         places.give_back()
     turn.refresh_from_db()

@@ -4,11 +4,14 @@ An answer asked for here belongs to no browser, so whoever holds its id may read
 is told to nobody else. An answer asked for on the chat page stays with the browser that asked, and with staff.
 """
 
+import asyncio
 import hashlib
 import hmac
+import threading
 from typing import Any
 from uuid import UUID
 
+from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
 from django.http import Http404
 from django.utils import timezone
@@ -95,7 +98,8 @@ class DayThrottle(BaseThrottle):
 class TurnCreate(APIView):
     """Ask, and wait for the finished answer: seconds, not milliseconds.
 
-    The same Idempotency-Key from the same caller gives the same answer again, without a second generation.
+    The same Idempotency-Key from the same caller gives the same answer again, without a second generation. Hanging up
+    stops the answer: the key then gives what was written until then.
     """
 
     permission_classes = [AllowAny]
@@ -116,7 +120,7 @@ class TurnCreate(APIView):
         query = read_field(request, "query", clean_query)
         profile = read_field(request, "profile", clean_profile, default="")
         try:
-            turn = answer_query(query=query, profile=profile, idempotency_key=_scoped_key(request))
+            turn = _answer(query=query, profile=profile, idempotency_key=_scoped_key(request))
         except Busy as busy:
             return _unavailable(str(busy))
         if (turn.query, turn.profile) != (query, profile):
@@ -137,6 +141,18 @@ class TurnDetail(APIView):
         if turn is None or not _may_see(turn, request):
             raise Http404
         return Response(_shown(turn, request))
+
+
+@async_to_sync
+async def _answer(**asked: str | None) -> Turn:
+    """Answers in the request's own thread. Where its caller hangs up, Django cancels this task, which only waits."""
+    hung_up = threading.Event()
+    answering = asyncio.ensure_future(sync_to_async(answer_query)(hung_up=hung_up.is_set, **asked))
+    try:
+        return await asyncio.shield(answering)
+    except asyncio.CancelledError:
+        hung_up.set()
+        return await answering
 
 
 def _may_see(turn: Turn, request: Request) -> bool:

@@ -7,6 +7,7 @@ fails them, because a skipped test proves nothing.
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 from functools import cache
 from urllib.parse import urlsplit
@@ -52,6 +53,10 @@ def needed_services(item: pytest.Item) -> list[str]:
     for mark in item.iter_markers("services"):
         needed += mark.args
     return needed
+
+
+def pytest_configure() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # tools/test.py ends a step so: fixtures still tidy up
 
 
 @pytest.hookimpl(trylast=True)

@@ -100,6 +100,7 @@ _KEYS = [brace + q + key + q for brace in ("", "{") for q in "\"'" for key in ("
 _BEGINS = {sign[:n] for sign in ("[Ad-", "@[Ad-", *_KEYS) for n in range(1, len(sign))}
 _OPEN_SIGN = re.compile("(?:" + "|".join(re.escape(b) for b in sorted(_BEGINS, key=len, reverse=True)) + r")\Z")
 _LONGEST_BEGIN = max(map(len, _BEGINS))
+_MAY_BEGIN = re.compile(r"""[@A\[{"']""")  # without one of these, nothing begins
 
 
 def _begin(held: str, ad: re.Match[str]) -> int:
@@ -125,6 +126,10 @@ class Parser:
 
     def feed(self, text: str) -> list[Segment]:
         """The segments that are certain now."""
+        nothing_begun = len(self._held) == 1 and not self._cutting and self._signs < MAX_SIGNS
+        if nothing_begun and text and not _MAY_BEGIN.search(text):  # most pieces: a short cut
+            self._held = text[-1]
+            return [Text(text)]
         return joined(self._advance(text, final=False))
 
     def finish(self) -> list[Segment]:

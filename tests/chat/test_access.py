@@ -12,7 +12,7 @@ from tests.market import acme
 pytestmark = pytest.mark.django_db
 
 PUBLIC = {"home", "turn_create", "visitor_profile"}  # show nothing that belongs to somebody
-ELSEWHERE = {"simulate_traffic", "cancel_traffic", "turn_stream"}  # in test_views_traffic.py and test_views_stream.py
+ELSEWHERE = {"simulate_traffic", "cancel_traffic", "turn_stream", "model_version"}  # in tests of their own views
 POST = {"turn_stop", "turn_retry", "ad_hide", "ad_report"}
 FORM = {"idempotency_key": "a" * 32, "reason": "other"}
 

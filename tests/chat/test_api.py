@@ -1,14 +1,18 @@
 """POST /api/v1/turns/: strict input, one finished answer, one generation per key, clear words when a model is down."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
 import time_machine
+from asgiref.testing import ApplicationCommunicator
+from django.core.handlers.asgi import ASGIHandler
 from django.core.signing import Signer
 
 from campaigns.visitors import hash_of_cookie
+from chat import answering
 from chat.models import Conversation, Turn
 from tests import market
 from tests.fake_openai import FakeOpenAI, Plan
@@ -83,6 +87,47 @@ def test_cut_answer_stays_and_is_marked(client, fake):
     assert response.status_code == 201
     assert response.json()["status"] == "interrupted"
     assert response.json()["text"]
+
+
+async def ask_and_hang_up(fake: FakeOpenAI, query: str, *, key: str) -> None:
+    """Over ASGI, as uvicorn does it; returns when the site is done with the request."""
+    body = json.dumps({"query": query}).encode()
+    headers = {
+        "host": "testserver",
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "idempotency-key": key,
+    }
+    scope = {
+        "type": "http", "method": "POST", "path": URL, "query_string": b"", "client": ["127.0.0.1", 1],
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }  # fmt: skip
+    caller = ApplicationCommunicator(ASGIHandler(), scope)
+    await caller.send_input({"type": "http.request", "body": body})
+    async with asyncio.timeout(60):
+        while not fake.open_streams:
+            await asyncio.sleep(0.05)
+    await caller.send_input({"type": "http.disconnect"})
+    await caller.wait(timeout=60)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("plan", "begins"),
+    [(Plan(text="Pour. ", endless=True, delay=0.05), "Pour."), (Plan(first_delay=3600), "")],
+    ids=["while it is written", "before the first word"],
+)
+def test_hanging_up_stops_the_answer(client, fake, plan, begins):
+    fake.plan = plan
+    asyncio.run(ask_and_hang_up(fake, "Which mug?", key="1"))
+    turn = Turn.objects.get()
+    assert (turn.status, turn.error) == (Turn.Status.STOPPED, "")
+    assert turn.text.startswith(begins)
+    assert fake.closed_by_client == 1
+    assert answering.places.taken == 0
+    again = ask(client, {"query": "Which mug?"}, idempotency_key="1")
+    assert (again.status_code, again.json()["id"], again.json()["status"]) == (201, str(turn.pk), "stopped")
+    assert fake.generations == 1
 
 
 BAD_BODIES = [

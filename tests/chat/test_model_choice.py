@@ -1,6 +1,7 @@
 """Staff may ask another model than the visitors' one; nobody else can, and a model that is gone is nobody's choice."""
 
 import pytest
+from django.test import Client
 from django.urls import reverse
 
 from chat import registry, streams
@@ -59,11 +60,32 @@ def test_the_choice_returns_to_the_conversation(staff, other, started):
     assert response["Location"] == reverse("conversation", args=[turn.conversation_id])
 
 
-def test_visitors_cannot_choose(other, started, alice):
-    for visitor in (browser(), browser(user=alice)):
+def test_only_staff_choose(other, started, alice, analyst):
+    for visitor in (browser(), browser(user=alice), browser(user=analyst)):
         assert "Staff may ask" not in visitor.client.get("/").content.decode()
         assert choose(visitor.client, other.pk).status_code == 403
+        assert "model_version" not in visitor.client.session
         assert ask(visitor.client).model_version is None
+
+
+def test_choosing_needs_a_post_and_the_csrf_token(staff, other):
+    where = reverse("model_version")
+    assert staff.client.get(where).status_code == 405
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = staff.client.cookies
+    assert strict.post(where, {"version": other.pk}).status_code == 403
+    assert "model_version" not in staff.client.session
+
+
+def test_a_choice_is_the_choosers_alone(staff, other, started, django_user_model):
+    colleague = browser(user=django_user_model.objects.create_user("otto", password="otto-password", is_staff=True))
+    theirs = ask(colleague.client)
+    response = choose(staff.client, other.pk, conversation=str(theirs.conversation_id))
+    assert staff.client.get(response["Location"]).status_code == 404
+    assert "model_version" not in colleague.client.session
+    theirs.refresh_from_db()
+    assert theirs.model_version is None
+    assert registry.live() != other
 
 
 def test_who_is_no_longer_staff_asks_the_live_model(staff, other, started, django_user_model):
@@ -72,11 +94,16 @@ def test_who_is_no_longer_staff_asks_the_live_model(staff, other, started, djang
     assert ask(staff.client).model_version is None
 
 
-@pytest.mark.parametrize("version", ["999999", "abc"])
-def test_a_model_that_is_none_is_refused_in_place(staff, other, version):
-    response = choose(staff.client, version)
+@pytest.mark.parametrize(
+    ("version", "conversation"),
+    [("999999", ""), ("abc", ""), ("-1", ""), ("1.5", ""), ("9" * 5000, ""), ("\x00", ""), ("", "../../admin/")],
+)
+def test_bad_input_is_refused_in_place_and_changes_nothing(staff, other, version, conversation):
+    choose(staff.client, other.pk)
+    response = choose(staff.client, version, conversation=conversation)
     assert response.status_code == 422
     assert b'id="refusal"' in response.content
+    assert staff.client.session["model_version"] == other.pk
 
 
 def test_a_chosen_model_that_is_gone_is_no_choice(staff, other, started):

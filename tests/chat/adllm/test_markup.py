@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from campaigns.auction.candidates import Candidate
 from chat.adllm.markup import MAX_HELD, MAX_SIGNS, AdMention, FormatError, Parser, Text, joined, parse
-from tests.chat.adllm.documents import CANDIDATES, GOOD, HOSTILE, LEAKS, MARKDOWN, MARKS, PLAIN, document, megabyte
+from chat.benchmarking import HOSTILE, repeated
+from tests.chat.adllm.documents import CANDIDATES, GOOD, LEAKS, MARKDOWN, MARKS, PLAIN, document
 
 E = FormatError
 MUG, DELUXE = AdMention("Ad-7", "Mug", first=True), AdMention("Ad-12", "Mug Deluxe", first=True)
@@ -218,6 +219,6 @@ def seconds(text, *, size):
 @pytest.mark.parametrize("size", [1_000_000, 100], ids=["whole", "in pieces"])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_ten_times_the_text_takes_no_more_than_some_ten_times_the_time(name, size):
-    small, large = (megabyte(HOSTILE[name], size=n) for n in (30_000, 300_000))
+    small, large = (repeated(HOSTILE[name], n) for n in (30_000, 300_000))
     floor = 0.004  # below this a clock tick decides
     assert seconds(large, size=size) <= 30 * max(floor, seconds(small, size=size))  # quadratic would be 100
