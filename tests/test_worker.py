@@ -17,7 +17,7 @@ from tests.conftest import service_url
 
 TASK = "auction_site.housekeeping.throw_away_expired"
 CELERY = [sys.executable, "-m", "celery", "-A", "auction_site"]
-LIMIT_S = 40
+LIMIT_S = 120
 
 
 @pytest.fixture(scope="module")

