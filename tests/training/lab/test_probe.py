@@ -40,16 +40,11 @@ def figures():
     return probe.probe(model=model, tok=tok, candidates=10, questions_each=25)
 
 
-@pytest.mark.xfail(strict=True, reason="the weights that ship miss their targets: LOG.md, 2026-11-25")
 def test_the_shipped_model_tells_ads_apart(figures):
-    """Far under the targets that probe_lab_model holds it to, so that few questions suffice; far above chance."""
+    """Under the targets that probe_lab_model holds it to, so that few questions suffice; far above chance."""
     assert figures[probe.COPY]["right"] >= 0.9
     for skill, least in ((reading.HIGHEST, 0.7), (reading.TOPIC, 0.7), (reading.BEST, 0.6)):
         assert figures[skill]["right"] >= least, figures
-
-
-def test_the_shipped_model_copies_far_better_than_by_chance(figures):
-    assert figures[probe.COPY]["right"] >= 0.3  # 0.1 by chance
 
 
 @pytest.mark.parametrize(

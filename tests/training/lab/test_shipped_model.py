@@ -33,16 +33,15 @@ def figures():
     return check.judge(cases=cases, texts=list(check.write_answers(model=model, tok=tok, cases=cases)))
 
 
-@pytest.mark.xfail(strict=True, reason="the weights that ship miss their targets: LOG.md, 2026-11-25")
+@pytest.mark.xfail(strict=True, reason="the weights that ship miss their targets: LOG.md, 2026-11-26")
 def test_it_answers_on_topic_and_copies_unseen_titles(figures):
-    assert figures["on_topic_answers"] >= 0.8
-    assert figures["exact_markers"] >= 0.8
-    assert figures["markers"] >= 4
+    assert figures["on_topic_answers"] >= 0.95
+    assert figures["exact_markers"] >= 0.95
 
 
 def test_it_reads_question_and_list_far_better_than_by_chance(figures):
-    assert figures["on_topic_answers"] >= 0.2  # 0.02 by chance
-    assert figures["exact_markers"] >= 0.1  # 0.01 by chance
+    assert figures["on_topic_answers"] >= 0.5  # 0.02 by chance
+    assert figures["exact_markers"] >= 0.5  # 0.01 by chance
     assert figures["markers"] >= 4
 
 
