@@ -26,7 +26,7 @@ def clicked(text, shown=SHOWN):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("Qwen/Qwen3-32B", "judge:Qwen/Qwen3-32B"), ("/home/alice/models/judge-7b", "judge:judge-7b")]
+    ("name", "told"), [("Qwen/Qwen3-32B", "judge:Qwen/Qwen3-32B"), ("/models/alice/judge-7b", "judge:judge-7b")]
 )
 def test_its_name_holds_no_path(name, told):
     llm = ScriptedUserLLM([])
