@@ -12,6 +12,7 @@ from celery import Celery
 from celery.signals import beat_embedded_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "auction_site.settings")
+WORKER = os.getpid()  # beat is forked from it, this module with it
 app = Celery("auction_site")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
@@ -35,3 +36,5 @@ def die_with_the_worker(**_: object) -> None:
     """Beat runs in a child of the worker; a worker that is killed with -9 cannot end it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != WORKER:  # killed before that
+            os.kill(os.getpid(), signal.SIGKILL)
