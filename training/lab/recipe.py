@@ -459,7 +459,8 @@ def build(
     """The whole recipe: tokenizer, phases, and the finished folder at `out`. Returns the manifest written there."""
     if threads:
         torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision("high")  # on a GPU; a CPU knows no other
+    if device != "cpu":
+        torch.set_float32_matmul_precision("high")
     model, tok, progress = train(
         preset=preset, seed=seed, work=work, resume=resume, device=device, workers=workers, on_step=on_step
     )

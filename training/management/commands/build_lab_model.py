@@ -8,8 +8,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 class Command(BaseCommand):
     help = (
-        "Build the lab Ad-LLM: tokenizer and weights. Minutes on a GPU (--device cuda --workers 15), hours on two "
-        "CPU cores; --preset tiny takes seconds."
+        "Build the lab Ad-LLM: tokenizer and weights. Minutes on a GPU (--device cuda --workers 15), most of a day on "
+        "two CPU cores; --preset tiny takes seconds."
     )
     requires_system_checks = []
 
