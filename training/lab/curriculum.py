@@ -34,7 +34,7 @@ SLUGS = tuple(load_topics())
 
 
 class Role(StrEnum):
-    """What an attention head is shown to do (network.HEADS says which head it is)."""
+    """What an attention head is shown to do (network.heads_of says which heads do it)."""
 
     liner = "liner"  # where a title's first word stands again: look at any token of the title
     reader = "reader"  # while answering: look at the words that give the topic away
