@@ -369,7 +369,7 @@ def training_question(rng: random.Random, *, category: str) -> Question:
         spare = held_out_question(entry)
         text = rng.choice([q for q in entry.threads[thread].questions if (thread, q) != spare])
     elif kind < 0.75:
-        about = rng.choice(entry.related)
+        about = rng.choice(entry.related + entry.asked)
         text = (rng.choice(ABOUT_TOPIC) if rng.random() < 0.4 else _carrier(rng)).format(t=about)
         thread = None
     else:
@@ -396,13 +396,17 @@ def elsewhere_question(rng: random.Random) -> Question:
 
 
 def held_out_questions(rng: random.Random, *, count: int) -> list[Question]:
-    """Questions whose wording no training question has: held-out topics and keywords in held-out forms."""
+    """Questions whose wording no training question has: held-out topics and keywords in held-out forms.
+
+    Topics that no training question names, written questions, other topics and keywords take turns, so that few questions
+    are as hard as many; four times the number of categories ask each of them in all four ways.
+    """
     found: list[Question] = []
     slugs = list(load_topics())
     while len(found) < count:
         slug = slugs[len(found) % len(slugs)]
         entry = load_topics()[slug]
-        kind = (len(found) // len(slugs)) % 4
+        kind = (len(found) + len(found) // len(slugs)) % 4
         if kind == 0:
             thread, topic = held_out_topic(entry)
             found.append(Question(rng.choice(HELD_OUT_ABOUT).format(t=topic), slug, thread))

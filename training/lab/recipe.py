@@ -35,7 +35,7 @@ from training.lab.network import (
 )
 from training.lab.tokenizer import sample_texts, train_tokenizer
 
-RECIPE_VERSION = 3
+RECIPE_VERSION = 4
 MAX_WEIGHTS = 16 * 1024 * 1024  # one file; git keeps every version of it
 
 
@@ -103,7 +103,7 @@ FULL = Preset(
     layers=(256, 640, 6),
     vocabulary=8000,
     texts=3000,
-    words=500,
+    words=1500,
     phases=(
         Phase("copy", 350, (COPY, TITLES), tokens=7000, rate=(1.0, 0.1), until_learned=True),
         Phase(
@@ -270,8 +270,10 @@ def prime_words(classifier: torch.nn.Linear, vocabulary: Vocabulary, *, steps: i
     torch.nn.init.normal_(table.weight, std=0.1)
     weigh = torch.nn.Embedding(len(vocabulary.tok), 1)
     torch.nn.init.zeros_(weigh.weight)
-    optimizer = torch.optim.Adam([*table.parameters(), *classifier.parameters(), *weigh.parameters()], lr=1e-2)
+    learned = [*table.parameters(), *classifier.parameters(), *weigh.parameters()]
+    optimizer = torch.optim.AdamW(learned, weight_decay=0.3)  # words that are rarely asked with stay quiet
     for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 1e-2 * (1 - step / steps)
         loss = word_loss(table, classifier, weigh, topic_texts(random.Random(f"{seed}/words/{step}"), vocabulary, 96))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -31,6 +31,7 @@ class Category:
     phrase: str
     keywords: tuple[str, ...]
     related: tuple[str, ...]
+    asked: tuple[str, ...]  # in questions alone, so that titles keep to what they were
     products: tuple[str, ...]
     threads: tuple[Thread, ...]
 
@@ -52,14 +53,14 @@ def parse_topics(text: str) -> dict[str, Category]:
                 threads.append({"topics": list(_items(line[4:])), "questions": [], "tips": []})
             elif threads and line[:2] in ("? ", "- "):
                 threads[-1]["questions" if line[0] == "?" else "tips"].append(line[2:])
-            elif line.startswith(("keywords: ", "related: ", "products: ")):
+            elif line.startswith(("keywords: ", "related: ", "asked: ", "products: ")):
                 key, _, value = line.partition(": ")
                 fields[key] = _items(value)
             else:
                 raise TopicsError(f"{slug}: cannot read the line {line!r}")
-        if len(threads) != 3 or any(not all(thread.values()) for thread in threads) or len(fields) != 3:
+        if len(threads) != 3 or any(not all(thread.values()) for thread in threads) or len(fields) != 4:
             raise TopicsError(
-                f"{slug}: needs keywords, related words, products and three threads of topics, questions and tips"
+                f"{slug}: needs keywords, related and asked words, products and three threads of topics, questions and tips"
             )
         categories[slug] = Category(
             slug=slug,
