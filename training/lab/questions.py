@@ -398,8 +398,8 @@ def elsewhere_question(rng: random.Random) -> Question:
 def held_out_questions(rng: random.Random, *, count: int) -> list[Question]:
     """Questions whose wording no training question has: held-out topics and keywords in held-out forms.
 
-    Topics that no training question names, written questions, other topics and keywords take turns, so that few questions
-    are as hard as many; four times the number of categories ask each of them in all four ways.
+    Topics that no training question names, written questions, other topics and keywords take turns, so that few
+    questions are as hard as many; four times as many questions as categories ask about each in all four ways.
     """
     found: list[Question] = []
     slugs = list(load_topics())

@@ -51,7 +51,8 @@ def sample_texts(seed: int, *, count: int) -> Iterator[str]:
     for entry in load_topics().values():
         for thread in entry.threads:
             yield " ".join((*thread.tips, *thread.topics, *thread.questions))
-        for word in (*entry.keywords, *entry.related, *entry.asked, *entry.products):  # words that tell a topic are whole tokens
+        # words that tell a topic are whole tokens
+        for word in (*entry.keywords, *entry.related, *entry.asked, *entry.products):
             yield f"{word} {word} {word.capitalize()} {word.title()} {word} {word}"
     for number in range(count):
         rng = random.Random(f"{seed}/text/{number}")

@@ -60,7 +60,7 @@ def parse_topics(text: str) -> dict[str, Category]:
                 raise TopicsError(f"{slug}: cannot read the line {line!r}")
         if len(threads) != 3 or any(not all(thread.values()) for thread in threads) or len(fields) != 4:
             raise TopicsError(
-                f"{slug}: needs keywords, related and asked words, products and three threads of topics, questions and tips"
+                f"{slug}: needs keywords, related and asked words, products, three threads of topics, questions, tips"
             )
         categories[slug] = Category(
             slug=slug,
