@@ -135,7 +135,7 @@ LAB = IRPOConfig(
     test_queries=300,
     kl_queries=40,
     sampling=SamplingSettings(max_tokens=250),
-    # The paper's rate is for 4 billion weights; a model this small does not move below 2e-4.
+    # The paper's rate is for 4 billion weights; on this model 4e-4 diverges (LOG.md, 2026-11-26).
     dpo=DPOConfig(learning_rate=8e-5, batch_queries=16, precision="float32"),
     grpo=GRPOConfig(learning_rate=2e-4, batch_queries=16, precision="float32"),
     engine="transformers",

@@ -70,7 +70,8 @@ def test_base_answers_keep_to_the_topic_and_insert_carelessly():
     assert 1.2 < sum(shown) / 600 < 2.0
     assert 0.3 < fitting / sum(shown) < 0.5
     assert 0.01 < errors / sum(shown) < 0.05
-    assert 0.06 < shown.count(0) / 600 < 0.2  # one plan in twelve has no ad: 0.083, give or take 0.011 in 600
+    without = sum("@" not in text for _, _, text in make_answers(3000))  # rarer than the rest, so counted in more
+    assert 0.08 < without / 3000 < 0.2
     assert max(shown) >= 4
 
 
