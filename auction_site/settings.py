@@ -34,6 +34,7 @@ LAB_IRPO_MODEL_DIR = Path(env.str("LAB_IRPO_MODEL_DIR", str(BASE_DIR / "training
 AD_LLM_BASE_URL = env.str("AD_LLM_BASE_URL", "http://127.0.0.1:8001/v1")
 AD_LLM_MODEL = env.str("AD_LLM_MODEL", str(LAB_MODEL_DIR))
 AD_LLM_API_KEY = env.str("AD_LLM_API_KEY", "not-needed")
+AD_LLM_GUIDED_MARKERS = env.bool("AD_LLM_GUIDED_MARKERS", True)  # keep the model to markers of its own candidates
 AD_LLM_CONCURRENCY = env.int("AD_LLM_CONCURRENCY", 16)  # generations at a time; further questions are told to wait
 MAX_CANDIDATES = env.int("MAX_CANDIDATES", 100)  # ads in one prompt (the paper's number)
 MAX_ADS_PER_ANSWER = env.int("MAX_ADS_PER_ANSWER", 5)

@@ -20,6 +20,7 @@ from campaigns.models import Auction
 from campaigns.serving import OpenedAuction, ServedAd, record_impression
 from chat import registry
 from chat.adllm.engine import Delta, Engine, EngineError, Sampling, Usage
+from chat.adllm.guidance import answer_grammar, marker
 from chat.adllm.markup import AdMention, Parser, Segment, Text
 from chat.adllm.prompts import ad_messages
 from chat.models import ModelVersion, Turn
@@ -95,7 +96,8 @@ async def generate(
 
         # 3) One generation. Leaving this block, for whatever reason, closes the connection to the model server.
         engine = engine or registry.engine_for(turn.model_version)
-        events = _with_ticks(engine.stream(messages, sampling=Sampling()))
+        grammar = answer_grammar(map(marker, opened.candidates)) if settings.AD_LLM_GUIDED_MARKERS else ""
+        events = _with_ticks(engine.stream(messages, sampling=Sampling(grammar=grammar)))
         async with asyncio.timeout(LONGEST_SECONDS), aclosing(events):
             async for event in events:
                 if isinstance(event, Usage):

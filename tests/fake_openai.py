@@ -65,6 +65,7 @@ class FakeOpenAI:
     def __init__(self, *, plan: Plan = Plan(), port: int = 0, takes_top_k: bool = True, health: int = 200) -> None:
         self.plan = plan
         self.takes_top_k = takes_top_k
+        self.takes_grammar = True
         self.takes_n: bool | None = True  # False: refuses it; None: ignores it
         self.takes_response_format = True
         self.health = health
@@ -115,8 +116,9 @@ class FakeOpenAI:
     async def _complete(self, asked: dict[str, Any], receive: Any, send: Any) -> None:
         plan = self.plan
         self.requests.append(asked)
-        if "top_k" in asked and not self.takes_top_k:
-            return await _reply(send, 422, {"detail": "Unexpected fields in the request: {'top_k'}"})
+        unknown = {"top_k": self.takes_top_k, "structured_outputs": self.takes_grammar}
+        if unexpected := {name for name, taken in unknown.items() if name in asked and not taken}:
+            return await _reply(send, 422, {"detail": f"Unexpected fields in the request: {unexpected}"})
         if "response_format" in asked and not self.takes_response_format:
             return await _reply(send, 422, {"detail": "Unexpected fields in the request: {'response_format'}"})
         if "n" in asked and self.takes_n is False:

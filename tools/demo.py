@@ -76,10 +76,17 @@ def start_model_server(processes: Processes) -> None:
     processes.start(
         "model-server",
         *(sys.executable, str(Path(sys.executable).with_name("transformers")), "serve", *models_served(weights)),
-        *("--device", "cpu", "--host", "127.0.0.1", "--port", str(port)),
+        *("--device", "cpu", "--host", "127.0.0.1", "--port", str(port), *guided(weights)),
+        PYTHONPATH=os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
         OMP_NUM_THREADS=str(min(4, os.cpu_count() or 1)),
     )
     os.environ["AD_LLM_BASE_URL"] = f"http://127.0.0.1:{port}/v1"
+
+
+def guided(weights: Path) -> tuple[str, ...]:
+    """Let the built-in model take its folder's own `generate`, which knows only true markers; unless switched off."""
+    wanted = os.environ.get("AD_LLM_GUIDED_MARKERS", "1").lower() not in ("0", "false", "no", "off")
+    return ("--trust-remote-code",) if wanted and (weights / "custom_generate").is_dir() else ()
 
 
 def models_served(weights: Path) -> tuple[str, ...]:

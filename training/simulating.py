@@ -38,6 +38,7 @@ class Simulation:
     clicks: str = ""
     user_llm: str = ""
     user_llm_base_url: str = ""
+    guided: bool = False  # only true markers can be written
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -100,7 +101,9 @@ def run_simulation(
         queries=choose(world.queries, count=asked.queries or asked.size.queries, seed=asked.seed),
         sampler=_sampler(asked, context=sampling.context),
         click_model=click_model,
-        settings=RunSettings(samples=asked.samples or asked.size.samples, seed=asked.seed, sampling=sampling),
+        settings=RunSettings(
+            samples=asked.samples or asked.size.samples, seed=asked.seed, sampling=sampling, guided=asked.guided
+        ),
         out=out,
         resume=resume,
         about=about,

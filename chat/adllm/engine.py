@@ -12,13 +12,17 @@ Messages = Sequence[dict[str, str]]
 
 @dataclass(frozen=True)
 class Sampling:
-    """App. B.2.1 of the paper. Chosen by the server alone, never by a visitor."""
+    """App. B.2.1 of the paper. Chosen by the server alone, never by a visitor.
+
+    `grammar` (GBNF) is all that may be written, where the model server can keep a model to one; "" leaves it free.
+    """
 
     temperature: float = 0.7
     top_p: float = 0.8
     top_k: int = 20
     max_tokens: int = 2048
     seed: int | None = None
+    grammar: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The Ad-LLM behind any OpenAI-compatible endpoint: `vllm serve`, `transformers serve` or a hosted one.
 
 Knows the protocol and its failures; knows nothing of ads. `openai` is imported at the first call, since it takes half a
-second. `transformers serve` refuses `top_k`, which is then left out: its model folder's generation_config.json sets it.
+second. `transformers serve` refuses `top_k` and grammars, which are then left out: its model folder sets both.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from chat.adllm.engine import (
     Usage,
 )
 
+_OPTIONAL = ("top_k", "structured_outputs")  # what a server may refuse, named in its refusal
 _OF_THE_QUESTION = (400, 413, 422)  # such as: longer than the model's context
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")  # what no database takes as text
 
@@ -46,7 +47,7 @@ class OpenAIEngine:
         self._base_url = base_url.rstrip("/")
         self._api_key = api_key or "none"  # the client insists on one
         self._timeouts = timeouts
-        self._takes_top_k = True
+        self._refused: frozenset[str] = frozenset()  # replaced, never changed: threads read it
         self._clients: dict[asyncio.AbstractEventLoop, Any] = {}
 
     async def stream(self, messages: Messages, *, sampling: Sampling) -> AsyncIterator[Delta | Usage]:
@@ -104,7 +105,7 @@ class OpenAIEngine:
         return False
 
     async def _open(self, messages: Messages, sampling: Sampling) -> Any:
-        """Start the generation. Asked again only where the server refused to begin because of top_k."""
+        """Start the generation. Asked again only where the server refused to begin because of what it does not know."""
         from openai import BadRequestError, UnprocessableEntityError
 
         asked = {
@@ -118,14 +119,19 @@ class OpenAIEngine:
         }
         if sampling.seed is not None:
             asked["seed"] = sampling.seed
+        more: dict[str, Any] = {"top_k": sampling.top_k}
+        if sampling.grammar:
+            more["structured_outputs"] = {"grammar": sampling.grammar}
         create = self._client().chat.completions.create
-        if self._takes_top_k:
+        for _ in _OPTIONAL:
+            taken = {name: value for name, value in more.items() if name not in self._refused}
             try:
-                return await create(**asked, extra_body={"top_k": sampling.top_k})
+                return await create(**asked, extra_body=taken)
             except (BadRequestError, UnprocessableEntityError) as refusal:
-                if "top_k" not in refusal.response.text:
+                named = {name for name in taken if name in refusal.response.text}
+                if not named:
                     raise
-                self._takes_top_k = False
+                self._refused |= named
         return await create(**asked)
 
     def _client(self) -> Any:

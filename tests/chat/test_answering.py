@@ -83,6 +83,15 @@ def test_the_prompt_holds_the_frozen_bids_profile_and_question(mug):
     assert "A tea lover.\n# User Question\nWhich mug keeps tea warm?" in prompt
 
 
+@pytest.mark.parametrize("guided", [True, False])
+def test_the_model_is_kept_to_the_markers_of_its_auction(mug, shoes, settings, guided):
+    settings.AD_LLM_GUIDED_MARKERS = guided
+    with FakeOpenAI(plan=Plan(text="Warm the cup.")) as fake:
+        ask(OpenAIEngine(base_url=fake.base_url, model="m", timeouts=QUICK))
+    grammar = fake.requests[0].get("structured_outputs", {}).get("grammar", "")
+    assert [text[1:] in grammar for text in (MUG, SHOES)] == [guided, guided]
+
+
 def test_without_candidates_the_answer_has_no_ads(db):
     turn = ask(ScriptedEngine([f"Any will do. {MUG}"]))
 

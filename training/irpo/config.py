@@ -86,6 +86,7 @@ class IRPOConfig:
     test_queries: int = 3_000
     kl_queries: int = 200  # of those, for the KL estimates
     sampling: SamplingSettings = field(default_factory=SamplingSettings)  # App. B.2.1
+    guided: bool = False  # answers can hold no broken marker, in training and in every figure
     algorithm: Algorithm = "dpo"
     dpo: DPOConfig = field(default_factory=DPOConfig)
     grpo: GRPOConfig = field(default_factory=GRPOConfig)

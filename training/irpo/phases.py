@@ -146,7 +146,10 @@ class Phases:
 
         grpo.train(
             policy=policy, score=score, samples=config.samples, config=config.grpo,
-            requests=[request_for(world, query, auction) for query, auction in zip(queries, drawn, strict=True)],
+            requests=[
+                request_for(world, query, auction, guided=self._config.guided)
+                for query, auction in zip(queries, drawn, strict=True)
+            ],
             sampling=self._settings(_phase(epoch, "grpo"), config.samples).sampling,
             seed=_phase(epoch, str(self._seed)), work=epoch.folder / "grpo", out=epoch.folder / "policy",
             sampler=self._parts.sampler(policy) if config.engine == "scripted" else None, vllm=config.engine == "vllm",
@@ -229,7 +232,8 @@ class Phases:
 
     def _settings(self, phase: str, samples: int) -> RunSettings:
         key = f"{self._seed}/{phase}"
-        return RunSettings(samples, seed=key, phase=phase, sampling=replace(self._config.sampling, seed=key))
+        sampling = replace(self._config.sampling, seed=key)
+        return RunSettings(samples, seed=key, phase=phase, sampling=sampling, guided=self._config.guided)
 
     def _named(self, epoch: Epoch, stage: str) -> str:
         return f"epoch {epoch.number} of {self._config.epochs}: {stage}"

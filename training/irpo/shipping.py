@@ -34,8 +34,11 @@ class NotShipped(ValueError):
     """There is nothing to ship, or it is too large. Nothing was written."""
 
 
-def ship(run: Path, *, out: Path) -> dict[str, Any]:
-    """Write the policy that the finished run in `run` keeps to the folder `out`, whole; returns its manifest."""
+def ship(run: Path, *, out: Path, generate: Path | None = None) -> dict[str, Any]:
+    """Write the policy that the finished run in `run` keeps to the folder `out`, whole; returns its manifest.
+
+    `generate` is the folder of a `generate` of its own, where the model it began with has one.
+    """
     result = read_result(run)
     if result is None:
         raise NotShipped(f"{run} is not finished: go on with it first")
@@ -54,6 +57,8 @@ def ship(run: Path, *, out: Path) -> dict[str, Any]:
     shutil.rmtree(scratch, ignore_errors=True)
     model.save_pretrained(scratch, state_dict=weights)
     tokenizer.save_pretrained(scratch)
+    if generate:
+        shutil.copytree(generate, scratch / generate.name)
     manifest = _manifest(result, read_json(run / "manifest.json"), sha256=file_sha256(scratch / WEIGHTS))
     (scratch / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     (scratch / CARD).write_text(card(manifest), encoding="utf-8")

@@ -29,7 +29,7 @@ OPENINGS: tuple[tuple[str, tuple[tuple[int, str], ...]], ...] = (
     ("For {name}, I would begin like this.", ((1, FITTING), (END, ANY))),
     ("There are three things worth knowing about {name}.", ((0, FITTING), (2, PUSHY))),
     ("It is easier than it looks. Some advice on {name}:", ((0, PUSHY), (1, PUSHY), (2, FITTING), (END, PUSHY))),
-    ("Small changes make a real difference to {name}.", ((END, FITTING),)),
+    ("Small changes make a real difference to {name}.", ((END, ANY),)),
 )
 CLOSINGS = (
     "Start with one change and build from there.",

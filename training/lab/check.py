@@ -5,6 +5,7 @@ is on topic when at least two of the category's tips stand in it word for word a
 knows only these tips, so the corpus itself can judge. Knows nothing of Django.
 """
 
+import os
 import random
 import subprocess
 import sys
@@ -56,9 +57,11 @@ def make_cases(*, count: int, seed: int = 0, candidates: int = CANDIDATES) -> li
     return cases
 
 
-def load_model(path: Path) -> tuple[Qwen3ForCausalLM, PreTrainedTokenizerFast]:
-    """The model for inference, and its tokenizer."""
-    return Qwen3ForCausalLM.from_pretrained(path).eval(), AutoTokenizer.from_pretrained(path)
+def load_model(path: Path, *, guided: bool = False) -> tuple[Qwen3ForCausalLM, PreTrainedTokenizerFast]:
+    """The model for inference, and its tokenizer. Guided, as the site serves it: it can write no marker but those of
+    its candidates (the folder's own `generate`).
+    """
+    return Qwen3ForCausalLM.from_pretrained(path, trust_remote_code=guided).eval(), AutoTokenizer.from_pretrained(path)
 
 
 @torch.no_grad()
@@ -77,7 +80,10 @@ def write_answers(
             return_dict=True,
         )
         written = model.generate(
-            input_ids=prompts["input_ids"], attention_mask=prompts["attention_mask"], max_new_tokens=MAX_TOKENS
+            input_ids=prompts["input_ids"],
+            attention_mask=prompts["attention_mask"],
+            max_new_tokens=MAX_TOKENS,
+            tokenizer=tok,
         )
         yield from tok.batch_decode(written[:, prompts["input_ids"].shape[1] :], skip_special_tokens=True)
 
@@ -133,7 +139,7 @@ def time_answers(*, model: Qwen3ForCausalLM, tok: PreTrainedTokenizerFast, cases
             case.messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
         )
         watch, began = _FirstToken(), time.monotonic()
-        model.generate(input_ids=prompt["input_ids"], max_new_tokens=MAX_TOKENS, streamer=watch)
+        model.generate(input_ids=prompt["input_ids"], max_new_tokens=MAX_TOKENS, streamer=watch, tokenizer=tok)
         totals.append(time.monotonic() - began)
         firsts.append(watch.at - began)
     return _seconds(firsts[1:] or firsts, totals[1:] or totals)
@@ -156,6 +162,7 @@ def served(path: Path, *, port: int) -> Iterator[str]:
         program,
         "serve",
         str(path),
+        "--trust-remote-code",  # the folder's own `generate`
         "--device",
         "cpu",
         "--host",
@@ -163,7 +170,9 @@ def served(path: Path, *, port: int) -> Iterator[str]:
         "--port",
         str(port),
     )
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    root = str(Path(__file__).resolve().parents[2])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     try:
         for _ in range(240):
             if process.poll() is not None:

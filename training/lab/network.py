@@ -130,7 +130,26 @@ def wire_topics(model: Qwen3ForCausalLM) -> None:
 def _recorded_attention(module, query, key, value, attention_mask, **settings):
     if getattr(module, "recording", False):
         module.recorded = (query, key)
+    if torch.is_autocast_enabled("cpu") and query.device.type == "cpu":
+        return _products(query, key, value, attention_mask), None
     return sdpa_attention_forward(module, query, key, value, attention_mask, **settings)
+
+
+def _products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Attention as two products with all scores between them, in bfloat16: where a CPU multiplies matrices of it, a
+    step takes half the time that PyTorch's kernel takes, whose backward pass does not. Returns (B, T, H, d).
+    """
+    rows, heads, span, width = query.shape
+    pairs, keys = key.shape[1:3]
+    query, key, value = query.bfloat16(), key.bfloat16(), value.bfloat16()
+    if mask is None:
+        mask = torch.ones(span, keys, dtype=torch.bool).tril(keys - span)[None, None]
+    if mask.dtype == torch.bool:
+        mask = torch.zeros(mask.shape, dtype=query.dtype).masked_fill(~mask, -1e9)
+    scores = (query * width**-0.5).reshape(rows, pairs, -1, width) @ key.transpose(2, 3)
+    paid = (scores.view(rows, pairs, -1, span, keys) + mask[:, :, None].to(query.dtype)).softmax(-1)
+    found = paid.view(rows, pairs, -1, keys) @ value  # (B, H', H / H' * T, d)
+    return found.view(rows, heads, span, width).transpose(1, 2)
 
 
 AttentionInterface.register(RECORDED, _recorded_attention)

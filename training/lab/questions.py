@@ -99,15 +99,35 @@ WHATS = (
 ON = ("on", "about", "for", "with", "regarding", "when it comes to", "around", "at")
 # Words that say nothing about the topic, to be found in any question.
 _FILLERS = (
-    "a after again all always at before best better big bright broken buying cheap children clean cold cooking "
-    "daily days deep different difficult doing dry early easy every evening everything family fast feel few find "
-    "fixing for friend fresh from gentle getting good great hand happy hard heavy help holding home hot house "
-    "idea in keeping kind large late learn less light little living long looking love low making many maybe "
-    "morning most my need new next nice night no not of often old on one only open other our out over parents "
-    "people perfect place plain please problem properly quick quiet really right room safe saving school season "
-    "set short simple slowly small soft some something soon spring start still stop storing strong summer sure "
-    "take the thing think this time tired to today too under use using very want warm watching way week weekend "
-    "well wet when wide winter with without work working wrong year young your"
+    "a able about above across actually add advice after again ago agree all allow alone along already also although "
+    "always among amount another answer anybody anyone anyway apart appear are area around ask at avoid away barely "
+    "because become been before begin behind being believe below beside best better between beyond big both bright "
+    "bring broken brought but buying came cannot carry cause certain certainly chance cheap children choose clean "
+    "clear close cold come common compare complete consider continue cooking could couple create current cut daily "
+    "days deal decide deep definitely depend describe detail did different difficult directly do does doing done "
+    "down dry due during each early easily easy effect either else end enjoy enough entirely especially even evening "
+    "ever every everything exactly example except expect experience explain extra fact fail fairly family far fast "
+    "feel few figure fill finally find fine first fixing follow for forget forward found frequently fresh friend "
+    "from fully further gave general gentle get getting give given go going gone good got great guess had hand "
+    "happen happy hard has have having he hear heavy help her here him his holding home hope hot house how however i "
+    "idea if imagine important improve in include increase instead interested into issue it item its itself join "
+    "just keep keeping kept kind knew know known lack large last late lately later lead learn leave left less let "
+    "light likely limit list little living long looking lose lost lot love low main make making manage many matter "
+    "maybe mean means meant mention mine minute miss mistake moment month morning most mostly move much must my "
+    "myself near nearly necessary need neither never new next nice night no nobody none normal not nothing notice "
+    "now number occasion of offer often okay old on once one ones only onto open option order other otherwise ought "
+    "our ourselves out over own parents part particular past pay people perfect perhaps person pick piece place "
+    "plain please point possible prefer prepare pretty prevent probably problem proper properly purpose put question "
+    "quick quickly quiet quite rather ready realise really reason recently recommend reduce regular remember remove "
+    "result return right room rule safe said same saving say school season second see seem seen sense separate "
+    "serious set several shall share she short should show side similar simple simply since single size slightly "
+    "slowly small so soft solve some somebody somehow someone something sometimes somewhere soon sort spring start "
+    "state stay step stick still stop storing strong such suddenly suggest summer suppose sure surely take talk tell "
+    "than thank that the their them then there therefore these they thing think this those though thought through "
+    "thus time tip tired to today together told too took top total toward tried true trust try turn twice type under "
+    "unless until upon us use useful using usual usually value various very wait want warm was watching way we week "
+    "weekend well went were wet what whatever when where whether which while who whole whose why wide will winter "
+    "wish with within without wonder word work working would write wrong year yes yet you young your yourself"
 )
 FILLERS = tuple(_FILLERS.split())
 WHO = (
@@ -369,7 +389,7 @@ def training_question(rng: random.Random, *, category: str) -> Question:
         spare = held_out_question(entry)
         text = rng.choice([q for q in entry.threads[thread].questions if (thread, q) != spare])
     elif kind < 0.75:
-        about = rng.choice(entry.related + entry.asked)
+        about = rng.choice(entry.related + entry.asked + entry.wants)
         text = (rng.choice(ABOUT_TOPIC) if rng.random() < 0.4 else _carrier(rng)).format(t=about)
         thread = None
     else:

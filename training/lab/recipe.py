@@ -36,6 +36,7 @@ from training.lab.network import (
 from training.lab.tokenizer import sample_texts, train_tokenizer
 
 RECIPE_VERSION = 4
+GENERATE = Path("custom_generate", "generate.py")  # where transformers looks for a folder's own `generate`
 MAX_WEIGHTS = 16 * 1024 * 1024  # one file; git keeps every version of it
 
 
@@ -202,9 +203,8 @@ def _share_vocabulary(vocabulary: Vocabulary) -> None:
     _shared[:] = [vocabulary]
 
 
-def _make_group(vocabulary: Vocabulary, seed: str, share: Share, level: int) -> Group:
-    rng = random.Random(seed)
-    return TASKS[share.task](rng, vocabulary, _level_count(rng, share, level), share.branches)
+def _make_group(vocabulary: Vocabulary, seed: str, share: Share, count: int) -> Group:
+    return TASKS[share.task](random.Random(seed), vocabulary, count, share.branches)
 
 
 def _make_shared_group(arguments: tuple[str, Share, int]) -> Group:
@@ -214,12 +214,14 @@ def _make_shared_group(arguments: tuple[str, Share, int]) -> Group:
 def make_batch(
     *, phase: Phase, progress: Progress, vocabulary: Vocabulary, seed: int, pool: Pool | None = None, at_once: int = 1
 ) -> tuple[Share, list[Group]]:
-    """The groups of one step, all of one task. They follow from seed, step and levels alone, however many are made at
-    once in the processes of a pool.
+    """The groups of one step, all of one task and with as many candidates, so that little is padding. They follow from
+    seed, step and levels alone, however many are made at once in the processes of a pool.
     """
     step = f"{seed}/{phase.name}/{progress.step}"
-    share = random.Random(step).choices(phase.shares, [share.weight for share in phase.shares])[0]
-    arguments = ((f"{step}/{number}", share, progress.levels.get(share.task, 0)) for number in count())
+    rng = random.Random(step)
+    share = rng.choices(phase.shares, [share.weight for share in phase.shares])[0]
+    candidates = _level_count(rng, share, progress.levels.get(share.task, 0))
+    arguments = ((f"{step}/{number}", share, candidates) for number in count())
     groups: list[Group] = []
     while True:
         if pool:
@@ -439,11 +441,13 @@ def export(*, model: Qwen3ForCausalLM, tok: PreTrainedTokenizerFast, out: Path, 
     tok.save_pretrained(scratch)
     if (size := (scratch / "model.safetensors").stat().st_size) > MAX_WEIGHTS:
         raise ValueError(f"the weights take {size} bytes, more than {MAX_WEIGHTS}")
+    (scratch / GENERATE).parent.mkdir()
+    shutil.copy(Path(__file__).with_name("custom_generate.py"), scratch / GENERATE)
     (scratch / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    out.mkdir(parents=True, exist_ok=True)
-    for file in scratch.iterdir():
-        os.replace(file, out / file.name)
-    scratch.rmdir()
+    (out / GENERATE).parent.mkdir(parents=True, exist_ok=True)
+    for file in filter(Path.is_file, scratch.rglob("*")):
+        os.replace(file, out / file.relative_to(scratch))
+    shutil.rmtree(scratch)
 
 
 def build(

@@ -32,6 +32,7 @@ class Category:
     keywords: tuple[str, ...]
     related: tuple[str, ...]
     asked: tuple[str, ...]  # in questions alone, so that titles keep to what they were
+    wants: tuple[str, ...]  # what people want help with, in questions alone
     products: tuple[str, ...]
     threads: tuple[Thread, ...]
 
@@ -53,14 +54,15 @@ def parse_topics(text: str) -> dict[str, Category]:
                 threads.append({"topics": list(_items(line[4:])), "questions": [], "tips": []})
             elif threads and line[:2] in ("? ", "- "):
                 threads[-1]["questions" if line[0] == "?" else "tips"].append(line[2:])
-            elif line.startswith(("keywords: ", "related: ", "asked: ", "products: ")):
+            elif line.startswith(("keywords: ", "related: ", "asked: ", "wants: ", "products: ")):
                 key, _, value = line.partition(": ")
                 fields[key] = _items(value)
             else:
                 raise TopicsError(f"{slug}: cannot read the line {line!r}")
-        if len(threads) != 3 or any(not all(thread.values()) for thread in threads) or len(fields) != 4:
+        if len(threads) != 3 or any(not all(thread.values()) for thread in threads) or len(fields) != 5:
             raise TopicsError(
-                f"{slug}: needs keywords, related and asked words, products, three threads of topics, questions, tips"
+                f"{slug}: needs keywords, related and asked words, wants and products, "
+                "three threads of topics, questions, tips"
             )
         categories[slug] = Category(
             slug=slug,

@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from chat.adllm.guidance import marker
 from chat.adllm.prompts import ad_messages
 from training.dataset import jsonl
 from training.dataset.artifacts import RunRefused, claim, read_json, rows_sha256, write_json
@@ -42,6 +43,7 @@ class RunSettings:
     phase: str = "simulation"
     shuffle: bool = True  # the candidates' order, as in training
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    guided: bool = False  # only markers of the auction can be written; the paper's policy is free to break them
 
 
 def simulate(
@@ -125,7 +127,7 @@ def answer(
     def responses(done: int) -> Iterator[list[Response]]:
         start = done // n // size * size
         asked = range(start, len(queries))
-        requests = [request_for(world, queries[at], drawn[at]) for at in asked]
+        requests = [request_for(world, queries[at], drawn[at], guided=settings.guided) for at in asked]
         for at, answers in zip(asked, sampler.sample(requests, n=n, settings=settings.sampling), strict=True):
             rows = [
                 Response(queries[at].id, number, answer.text, answer.tokens, answer.finished)
@@ -173,11 +175,12 @@ def _groups(rows: Iterable[Any]) -> Iterator[list[Any]]:
         yield group
 
 
-def request_for(world: World, query: Query, auction: Auction) -> SampleRequest:
+def request_for(world: World, query: Query, auction: Auction, *, guided: bool = False) -> SampleRequest:
     """The Ad-LLM's prompt for one query and its auction."""
     profile = world.profiles[query.profile_id].text
-    messages = ad_messages(query=query.text, profile=profile, candidates=auction.candidates(world.ads))
-    return SampleRequest(query.id, messages)
+    candidates = auction.candidates(world.ads)
+    messages = ad_messages(query=query.text, profile=profile, candidates=candidates)
+    return SampleRequest(query.id, messages, tuple(map(marker, candidates)) if guided else ())
 
 
 def _grow(

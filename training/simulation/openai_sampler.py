@@ -12,10 +12,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
+from chat.adllm.guidance import answer_grammar
 from training.simulation.sampling import Generated, SampleRequest, SamplingError, SamplingSettings, seed_of
 
 TRIES = 4
-OPTIONAL = ("n", "top_k", "seed")  # what a server may refuse; named in its refusal
+OPTIONAL = ("n", "top_k", "seed", "structured_outputs")  # what a server may refuse; named in its refusal
 
 
 class OpenAISampler:
@@ -84,13 +85,15 @@ class OpenAISampler:
 
         for attempt in range(1, TRIES + len(OPTIONAL) + 1):
             refused = self._refused
-            asked = {"n": n, "seed": seed} | {"extra_body": {"top_k": settings.top_k}}
+            more: dict[str, Any] = {"top_k": settings.top_k}
+            if request.markers:
+                more["structured_outputs"] = {"grammar": answer_grammar(request.markers)}
+            more = {name: value for name, value in more.items() if name not in refused}
+            asked: dict[str, Any] = {"n": n, "seed": seed, "extra_body": more}
             if n == 1 or "n" in refused:
                 del asked["n"]
             if "seed" in refused:
                 del asked["seed"]
-            if "top_k" in refused:
-                del asked["extra_body"]
             try:
                 completion = client.chat.completions.create(
                     model=self._model,

@@ -30,10 +30,14 @@ class SamplingSettings:
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """One prompt. `id` names it in errors and, with the settings' seed, decides what is drawn for it."""
+    """One prompt. `id` names it in errors and, with the settings' seed, decides what is drawn for it.
+
+    `markers`, if any, are the only ones that may be written (docs/adr/0005-guided-markers.md).
+    """
 
     id: str
     messages: Messages
+    markers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

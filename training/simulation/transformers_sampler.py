@@ -19,6 +19,7 @@ from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from training.dataset.device import default_device
+from training.simulation.guidance import MarkerGuide, token_table, written_markers
 from training.simulation.sampling import Generated, SampleRequest, SamplingError, SamplingSettings, seed_of
 
 ROWS = 160  # answers written together; more do not help two cores
@@ -190,13 +191,19 @@ class TransformersSampler:
         alive = torch.arange(len(requests) * n, device=device)  # the rows still computed, by their number in `written`
         going = torch.ones_like(alive, dtype=torch.bool)
         steps: list[tuple[torch.Tensor, torch.Tensor]] = []
+        guides = self._guides(requests, n)
         while True:
             output = self._model(
                 input_ids=last[:, None], position_ids=places[:, None], use_cache=False, branches=branches
             )
             branches.step += 1
             uniform = torch.cat([torch.rand(n, generator=chances[g]) for g in (alive[::n] // n).tolist()]).to(device)
-            last = draw(output.logits[:, -1], uniform, settings)
+            scores = output.logits[:, -1]
+            for row, answer in enumerate(alive.tolist()) if guides else ():
+                guides[answer].constrain(scores[row])
+            last = draw(scores, uniform, settings)
+            for answer, token in zip(alive.tolist(), last.tolist(), strict=True) if guides else ():
+                guides[answer].add(token)
             steps.append((alive[going], last[going]))
             places = places + 1
             going = going & ~torch.isin(last, self._ends) & (branches.step < rooms)
@@ -211,6 +218,13 @@ class TransformersSampler:
                 last, places, rooms, alive, going = (part[rows] for part in (last, places, rooms, alive, going))
 
         yield from self._texts(steps, len(requests), n)
+
+    def _guides(self, requests: Sequence[SampleRequest], n: int) -> list[MarkerGuide]:
+        """One for each answer, or none where no request is guided."""
+        if not any(request.markers for request in requests):
+            return []
+        table = token_table(self._tok)
+        return [MarkerGuide(table, markers) for r in requests for markers in [written_markers(r.markers)] * n]
 
     def _texts(self, steps: list[tuple[torch.Tensor, torch.Tensor]], count: int, n: int) -> Iterator[list[Generated]]:
         written: list[list[int]] = [[] for _ in range(count * n)]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from chat.adllm.guidance import answer_grammar
 from training.simulation.sampling import Generated, SampleRequest, SamplingError, SamplingSettings, seed_of
 
 AT_ONCE = 512  # requests whose answers are kept until all of them are there
@@ -30,6 +31,7 @@ class VLLMSampler:
         self, requests: Sequence[SampleRequest], *, n: int, settings: SamplingSettings
     ) -> Iterator[list[Generated]]:
         from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
 
         for start in range(0, len(requests), AT_ONCE):
             group = requests[start : start + AT_ONCE]
@@ -41,6 +43,9 @@ class VLLMSampler:
                     top_k=settings.top_k,
                     max_tokens=settings.max_tokens,
                     seed=seed_of(settings.seed, request.id, bits=31),
+                    structured_outputs=(
+                        StructuredOutputsParams(grammar=answer_grammar(request.markers)) if request.markers else None
+                    ),
                 )
                 for request in group
             ]

@@ -35,6 +35,7 @@ def server():
 @pytest.fixture
 def fake(server):
     server.plan, server.takes_top_k, server.health, server.models, server.health_delay = Plan(), True, 200, 200, 0.0
+    server.takes_grammar = True
     server.requests.clear()
     server.generations = server.closed_by_client = 0
     return server
@@ -101,6 +102,24 @@ def test_server_without_top_k_is_asked_once_more_and_remembered(fake):
     assert asyncio.run(answer(engine))[2] is None
     assert ["top_k" in asked for asked in fake.requests] == [True, False, False]
     assert fake.generations == 2
+
+
+def test_a_grammar_is_sent_where_there_is_one(fake):
+    ask(fake)
+    asyncio.run(answer(engine_of(fake), Sampling(grammar="root ::= [a]*")))
+    assert "structured_outputs" not in fake.requests[0]
+    assert fake.requests[1]["structured_outputs"] == {"grammar": "root ::= [a]*"}
+
+
+@pytest.mark.parametrize(("takes_top_k", "tries"), [(True, 2), (False, 2)])  # both are refused in one answer
+def test_server_without_grammars_answers_without_and_is_remembered(fake, takes_top_k, tries):
+    fake.takes_grammar, fake.takes_top_k = False, takes_top_k
+    engine = engine_of(fake)
+    for _ in range(2):
+        assert asyncio.run(answer(engine, Sampling(grammar="root ::= [a]*")))[2] is None
+    assert len(fake.requests) == tries + 1
+    assert ["structured_outputs" in asked for asked in fake.requests] == [True, False, False]
+    assert ("top_k" in fake.requests[-1]) == takes_top_k
 
 
 FAULTS = [  # name, plan, text that stands, error

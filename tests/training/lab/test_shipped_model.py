@@ -45,6 +45,19 @@ def test_it_reads_question_and_list_far_better_than_by_chance(figures):
     assert figures["markers"] >= 4
 
 
+def test_as_the_site_serves_it_no_marker_breaks():
+    model, tok = check.load_model(WEIGHTS, guided=True)
+    cases = check.make_cases(count=10, seed=1)
+    figures = check.judge(cases=cases, texts=list(check.write_answers(model=model, tok=tok, cases=cases)))
+    assert figures["markers"] >= 4
+    assert (figures["exact_markers"], figures["format_errors"]) == (1.0, {})
+
+
+def test_the_folder_s_own_generate_is_the_project_s():
+    copied = WEIGHTS / "custom_generate" / "generate.py"
+    assert copied.read_text() == (WEIGHTS.parent / "custom_generate.py").read_text()
+
+
 def test_figures_count_markers_topics_and_errors():
     case = check.make_cases(count=1, candidates=5)[0]
     ad = case.ads[0]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from tests.fake_openai import FakeOpenAI, Plan, free_port
@@ -43,6 +45,15 @@ def test_a_server_that_refuses_top_k_is_asked_without(fake):
     answers = list(sampler(fake.base_url, concurrency=1).sample(REQUESTS, n=2, settings=SETTINGS))
     assert len(answers) == 5
     assert sum("top_k" in asked for asked in fake.requests) == 1
+
+
+def test_markers_become_a_grammar_where_the_server_knows_them(fake):
+    guided = [replace(request, markers=("@Mug@[Ad-1000]",)) for request in REQUESTS]
+    list(sampler(fake.base_url).sample(guided[:1], n=2, settings=SETTINGS))
+    assert '"Mug@[Ad-1000]"' in fake.requests[0]["structured_outputs"]["grammar"]
+    fake.takes_grammar = False
+    assert len(list(sampler(fake.base_url, concurrency=1).sample(guided, n=2, settings=SETTINGS))) == 5
+    assert sum("structured_outputs" in asked for asked in fake.requests[1:]) == 1
 
 
 def test_answers_stand_in_the_order_of_the_requests(fake):

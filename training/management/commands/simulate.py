@@ -39,6 +39,7 @@ class Command(BaseCommand):
         parser.add_argument("--engine", choices=("transformers", "openai", "vllm"), default="")
         parser.add_argument("--model", default="", help="folder or name of the Ad-LLM (default: the lab Ad-LLM)")
         parser.add_argument("--base-url", default="", help="of the openai engine; its key is read from AD_LLM_API_KEY")
+        parser.add_argument("--guided", action="store_true", help="let the model write only true markers")
         parser.add_argument("--max-tokens", type=int, help="length limit of an answer")
         parser.add_argument("--clicks", choices=("behavioural", "user-llm"), default="")
         parser.add_argument("--user-llm", default="", help="the User-LLM's name; its key is read from USER_LLM_API_KEY")
@@ -80,7 +81,7 @@ class Command(BaseCommand):
         if len(numbers) > 1 or len(files) > 1:
             raise CannotSimulate("--queries takes one number and one file.")
         names = ("preset", "seed", "samples", "max_tokens", "world", "ads", "engine", "model", "base_url")
-        names += ("clicks", "user_llm", "user_llm_base_url")
+        names += ("clicks", "user_llm", "user_llm_base_url", "guided")
         return Simulation(
             queries=numbers[0] if numbers else None,
             queries_file=files[0] if files else None,
