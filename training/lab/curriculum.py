@@ -445,21 +445,6 @@ def read_list(rng: random.Random, vocabulary: Vocabulary, count: int, branches: 
     return group
 
 
-def topic_texts(rng: random.Random, vocabulary: Vocabulary, count: int) -> list[tuple[list[int], int]]:
-    """Questions, interests and titles, as tokens, each with the number of its category."""
-    texts = []
-    for slug in rng.choices(SLUGS, k=count):
-        form = rng.random()
-        if form < 0.5:
-            text = " " + questions.training_question(rng, category=slug).text
-        elif form < 0.65:
-            text = f" {rng.choice((questions.interest_name(slug), reading.topic_words(rng, slug)))}"
-        else:
-            text = f" {catalogue.brand(rng)} {catalogue.product(rng, slug)}"
-        texts.append((vocabulary.ids(text), SLUGS.index(slug)))
-    return texts
-
-
 TASKS: dict[str, Task] = {
     "copy": copy_random,
     "titles": copy_ads,

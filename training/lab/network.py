@@ -60,11 +60,26 @@ def new_model(*, vocabulary: int, layers: Layers, eos: int, pad: int, seed: int)
         pad_token_id=pad,
         dtype="float32",
     )
-    model = Qwen3ForCausalLM(config)
+    return prepared(Qwen3ForCausalLM(config))
+
+
+def prepared(model: Qwen3ForCausalLM) -> Qwen3ForCausalLM:
+    """The model, to be trained: its attention can be recorded, and both embedding tables stay as they are."""
     model.set_attn_implementation(RECORDED)
     model.get_input_embeddings().requires_grad_(False)
     model.lm_head.requires_grad_(False)
     return model
+
+
+def told_topics(model: Qwen3ForCausalLM) -> torch.Tensor:
+    """What each token tells of a topic, (V, topic width): the part of its embedding that `draw` put there."""
+    return model.get_input_embeddings().weight[:, : topic_width(model.config.hidden_size)].detach().float() / LENGTH
+
+
+@torch.no_grad()
+def tell_topics(model: Qwen3ForCausalLM, topics: torch.Tensor) -> None:
+    """Put in their place what tokens tell of topics."""
+    model.get_input_embeddings().weight[:, : topics.shape[1]] = LENGTH * topics
 
 
 def _codes(count: int, width: int, bids: Sequence[int]) -> torch.Tensor:
@@ -395,22 +410,6 @@ def _topic_loss(classifier: torch.nn.Linear, groups: list[Group], read: _Read, l
 def new_classifier(hidden: int) -> torch.nn.Linear:
     """Tells the category from the topic's part of a hidden state, or that there is none. Used in training only."""
     return torch.nn.Linear(topic_width(hidden), len(SLUGS) + 1)
-
-
-def word_loss(
-    table: torch.nn.Embedding,
-    classifier: torch.nn.Linear,
-    weigh: torch.nn.Embedding,
-    texts: list[tuple[list[int], int]],
-) -> torch.Tensor:
-    """Cross-entropy of each text's category from the topics of its tokens alone, each weighed by its own gate."""
-    flat = torch.tensor([token for tokens, _ in texts for token in tokens])
-    begins = torch.tensor([len(tokens) for tokens, _ in texts]).cumsum(0).roll(1)
-    begins[0] = 0
-    gates = torch.sigmoid(weigh(flat)).squeeze(1)
-    bags = functional.embedding_bag(flat, table.weight, begins, mode="sum", per_sample_weights=gates)  # (N, width)
-    normed = functional.rms_norm(bags, bags.shape[1:])
-    return functional.cross_entropy(classifier(normed), torch.tensor([topic for _, topic in texts]))
 
 
 def guided_losses(

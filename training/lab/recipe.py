@@ -5,11 +5,9 @@ A phase is data, so a new skill is a task of the curriculum and one more share h
 seed and the step alone, so that a resumed run ends with the same weights.
 """
 
-import json
 import multiprocessing
 import os
 import random
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -20,9 +18,10 @@ from multiprocessing.pool import Pool
 from pathlib import Path
 
 import torch
-from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3ForCausalLM
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3ForCausalLM
 
-from training.lab.curriculum import TASKS, Group, Vocabulary, topic_texts
+from training.lab.curriculum import TASKS, Group, Vocabulary
+from training.lab.export import export
 from training.lab.muon import Muon
 from training.lab.network import (
     Layers,
@@ -30,14 +29,15 @@ from training.lab.network import (
     guided_losses,
     new_classifier,
     new_model,
+    prepared,
+    tell_topics,
+    told_topics,
     wire_topics,
-    word_loss,
 )
 from training.lab.tokenizer import sample_texts, train_tokenizer
+from training.lab.words import prime_words, renew_words
 
-RECIPE_VERSION = 4
-GENERATE = Path("custom_generate", "generate.py")  # where transformers looks for a folder's own `generate`
-MAX_WEIGHTS = 16 * 1024 * 1024  # one file; git keeps every version of it
+RECIPE_VERSION = 5
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,27 @@ FULL = Preset(
         ),
     ),
 )
+# From a finished model: words that topics.md has gained, and more practice. Hours on two cores.
+AGAIN = replace(
+    FULL,
+    name="again",
+    words=2500,
+    phases=(
+        Phase(
+            "answers again",
+            1100,
+            (
+                Share("answer", 0.4, (16, 30, 50, 100), branches=12),
+                replace(READ, weight=0.3, counts=(6, 10, 10, 30, 100), threshold=None),
+                replace(LOOKUP, weight=0.15, counts=(10, 30, 100), threshold=None),
+                replace(HIGHEST, weight=0.08, counts=(6, 10, 30, 100), threshold=None),
+                replace(TITLES, weight=0.07, counts=(10, 30, 100), threshold=None),
+            ),
+            tokens=6000,
+            rate=(0.1, 0.003),
+        ),
+    ),
+)
 TINY = Preset(
     name="tiny",
     layers=(64, 128, 2),
@@ -174,7 +195,7 @@ TINY = Preset(
         ),
     ),
 )
-PRESETS = {preset.name: preset for preset in (TINY, FULL)}
+PRESETS = {preset.name: preset for preset in (TINY, FULL, AGAIN)}
 
 
 def _optimizers(model: Qwen3ForCausalLM, classifier: torch.nn.Linear) -> list[torch.optim.Optimizer]:
@@ -263,30 +284,6 @@ def _learn(
     return decisive.item(), attention.item(), topics.item()
 
 
-def prime_words(classifier: torch.nn.Linear, vocabulary: Vocabulary, *, steps: int, seed: int) -> torch.Tensor:
-    """What each token tells of a topic, (V, topic width) and of length 1 at most: learned from bags of tokens, which
-    takes seconds. A token that tells nothing has a short row.
-    """
-    torch.manual_seed(seed)
-    table = torch.nn.Embedding(len(vocabulary.tok), classifier.in_features)
-    torch.nn.init.normal_(table.weight, std=0.1)
-    weigh = torch.nn.Embedding(len(vocabulary.tok), 1)
-    torch.nn.init.zeros_(weigh.weight)
-    learned = [*table.parameters(), *classifier.parameters(), *weigh.parameters()]
-    optimizer = torch.optim.AdamW(learned, weight_decay=0.3)  # words that are rarely asked with stay quiet
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = 1e-2 * (1 - step / steps)
-        loss = word_loss(table, classifier, weigh, topic_texts(random.Random(f"{seed}/words/{step}"), vocabulary, 96))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-    print(f"words: loss {loss.item():.3f}", file=sys.stderr, flush=True)
-    with torch.no_grad():
-        told = table.weight * torch.sigmoid(weigh.weight)
-        lengths = told.norm(dim=1, keepdim=True)
-        return told / lengths.clamp_min(lengths.quantile(0.9))
-
-
 def _note(progress: Progress, share: Share, loss: float, attention: float = 0.0, topics: float = 0.0) -> None:
     """Update the task's running losses, and open its next level when the loss has fallen under the threshold."""
     for name, value in ((f"{share.task}:attention", attention), (f"{share.task}:topics", topics)):
@@ -331,28 +328,39 @@ def train(
     seed: int,
     work: Path,
     resume: bool,
+    start: Path | None = None,
     device: str = "cpu",
     workers: int = 0,
     stop_after: int | None = None,
     on_step: Callable[[Progress, Qwen3ForCausalLM, Vocabulary], None] | None = None,
 ) -> tuple[Qwen3ForCausalLM, PreTrainedTokenizerFast, Progress]:
     """Run the phases. `work` keeps the checkpoint; `workers` more processes make batches; `stop_after` ends early after
-    that many steps in all.
+    that many steps in all. With `start`, the folder of a finished model, its tokenizer and weights go on.
     """
     work.mkdir(parents=True, exist_ok=True)
     checkpoint = work / "checkpoint.pt"
     if not resume:
         checkpoint.unlink(missing_ok=True)
-    tok = train_tokenizer(sample_texts(seed, count=preset.texts), vocabulary=preset.vocabulary)
+    torch.manual_seed(seed)
+    if start:
+        tok = AutoTokenizer.from_pretrained(start)
+        model = prepared(Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32))
+    else:
+        tok = train_tokenizer(sample_texts(seed, count=preset.texts), vocabulary=preset.vocabulary)
+        model = new_model(
+            vocabulary=len(tok), layers=preset.layers, eos=tok.eos_token_id, pad=tok.pad_token_id, seed=seed
+        )
     vocabulary = Vocabulary(tok)
-    model = new_model(vocabulary=len(tok), layers=preset.layers, eos=tok.eos_token_id, pad=tok.pad_token_id, seed=seed)
-    classifier = new_classifier(preset.layers[0])
+    classifier = new_classifier(model.config.hidden_size)
     progress = Progress()
     saved = torch.load(checkpoint, weights_only=True, map_location="cpu") if checkpoint.exists() else None
     if saved:
         model.load_state_dict(saved["model"])
         classifier.load_state_dict(saved["classifier"])
         progress = Progress(**saved["progress"])
+    elif start:
+        told = renew_words(told_topics(model), classifier, vocabulary, steps=preset.words, seed=seed)
+        tell_topics(model, told)
     else:
         draw(model, prime_words(classifier, vocabulary, steps=preset.words, seed=seed), vocabulary.bids)
         wire_topics(model)
@@ -420,36 +428,6 @@ def _makers(vocabulary: Vocabulary, workers: int) -> AbstractContextManager[Pool
     return context.Pool(workers, _share_vocabulary, (vocabulary,))
 
 
-def export(*, model: Qwen3ForCausalLM, tok: PreTrainedTokenizerFast, out: Path, manifest: dict[str, object]) -> None:
-    """Write a folder that `transformers serve` and vLLM load, whole or not at all."""
-    scratch = out.with_name(out.name + ".part")
-    shutil.rmtree(scratch, ignore_errors=True)
-    model.generation_config = GenerationConfig(
-        do_sample=True,  # without it `transformers serve` ignores temperature and top-p
-        temperature=0.7,  # App. B.2.1
-        top_p=0.8,
-        top_k=20,
-        max_new_tokens=512,
-        eos_token_id=tok.eos_token_id,
-        pad_token_id=tok.pad_token_id,
-    )
-    # Stored in 16 bits, which doubles what fits; the configuration still says float32, in which a CPU computes.
-    weights = {name: weight.to(torch.bfloat16) for name, weight in model.state_dict().items()}
-    if model.config.tie_word_embeddings:
-        weights.pop("lm_head.weight")
-    model.save_pretrained(scratch, state_dict=weights)
-    tok.save_pretrained(scratch)
-    if (size := (scratch / "model.safetensors").stat().st_size) > MAX_WEIGHTS:
-        raise ValueError(f"the weights take {size} bytes, more than {MAX_WEIGHTS}")
-    (scratch / GENERATE).parent.mkdir()
-    shutil.copy(Path(__file__).with_name("custom_generate.py"), scratch / GENERATE)
-    (scratch / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    (out / GENERATE).parent.mkdir(parents=True, exist_ok=True)
-    for file in filter(Path.is_file, scratch.rglob("*")):
-        os.replace(file, out / file.relative_to(scratch))
-    shutil.rmtree(scratch)
-
-
 def build(
     *,
     preset: Preset,
@@ -457,6 +435,7 @@ def build(
     out: Path,
     work: Path,
     resume: bool = False,
+    start: Path | None = None,
     threads: int | None = None,
     device: str = "cpu",
     workers: int = 0,
@@ -468,7 +447,14 @@ def build(
     if device != "cpu":
         torch.set_float32_matmul_precision("high")
     model, tok, progress = train(
-        preset=preset, seed=seed, work=work, resume=resume, device=device, workers=workers, on_step=on_step
+        preset=preset,
+        seed=seed,
+        work=work,
+        resume=resume,
+        start=start,
+        device=device,
+        workers=workers,
+        on_step=on_step,
     )
     manifest: dict[str, object] = {
         "recipe_version": RECIPE_VERSION,

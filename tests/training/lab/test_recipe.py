@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from training.lab import catalogue, curriculum, network, reading, recipe, tokenizer  # noqa: E402
+from training.lab import catalogue, curriculum, export, network, reading, recipe, tokenizer, words  # noqa: E402
 from training.lab.curriculum import Role  # noqa: E402
 from training.lab.muon import orthogonalised  # noqa: E402
 
@@ -49,6 +49,52 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(tmp_path):
         recipe.train(preset=TINY, seed=1, work=tmp_path / "b", resume=True, stop_after=stop)
     recipe.build(preset=TINY, seed=1, out=tmp_path / "resumed", work=tmp_path / "b", resume=True)
     assert digest(tmp_path / "whole") == digest(tmp_path / "resumed")
+
+
+def test_a_finished_model_is_trained_on_and_a_stopped_run_of_it_ends_the_same(tiny_model, tmp_path):
+    more = replace(TINY, name="again", phases=(replace(TINY.phases[1], steps=3),))
+    recipe.build(preset=more, seed=2, out=tmp_path / "whole", work=tmp_path / "a", start=tiny_model)
+    recipe.train(preset=more, seed=2, work=tmp_path / "b", resume=False, start=tiny_model, stop_after=2)
+    recipe.build(preset=more, seed=2, out=tmp_path / "resumed", work=tmp_path / "b", start=tiny_model, resume=True)
+    assert digest(tmp_path / "whole") == digest(tmp_path / "resumed") != digest(tiny_model)
+    assert (tmp_path / "whole" / "tokenizer.json").read_bytes() == (tiny_model / "tokenizer.json").read_bytes()
+
+
+def test_renewed_words_tell_more_and_stay_near_the_table_the_network_knows(vocabulary):
+    torch.manual_seed(0)
+    classifier = network.new_classifier(256)
+    table = words.prime_words(classifier, vocabulary, steps=40, seed=1)
+    again = network.new_classifier(256)
+    new = words.renew_words(table, again, vocabulary, steps=300, seed=2)
+    texts = words.topic_texts(random.Random(5), vocabulary, 400)
+    assert words._bag_loss(new, again, texts) < words._bag_loss(table, classifier, texts)
+    assert new.norm(dim=1).max() <= 1.0001
+    assert torch.cosine_similarity(new, table).mean() > 0.8
+
+
+def test_a_step_s_groups_have_as_many_candidates(vocabulary):
+    phase = recipe.Phase("mixed", 9, (recipe.Share("titles", 1.0, (2, 5, 9)),), tokens=600)
+    found = set()
+    for step in range(9):
+        _, groups = recipe.make_batch(phase=phase, progress=recipe.Progress(step=step), vocabulary=vocabulary, seed=1)
+        counts = {len(group.looks) for group in groups}
+        assert len(counts) == 1
+        assert len(groups) > 1
+        found |= counts
+    assert found == {2, 5, 9}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_products_pay_the_attention_that_the_kernel_pays(masked):
+    torch.manual_seed(1)
+    query, (key, value) = torch.randn(2, 4, 5, 64), torch.randn(2, 2, 2, 9 if masked else 5, 64)
+    mask = torch.rand(2, 1, 5, 9) < 0.7 if masked else None
+    mask = mask | (torch.arange(9) < 1) if masked else None
+    found = network._products(query, key, value, mask).float()
+    wanted = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=not masked, enable_gqa=True
+    )
+    assert torch.allclose(found.transpose(1, 2), wanted, atol=0.03)
 
 
 def test_branches_behind_one_prefix_have_the_losses_of_whole_rows(vocabulary, model):
@@ -217,7 +263,7 @@ def test_branches_and_whole_rows_are_guided_alike(vocabulary, model):
 def test_stored_weights_have_16_bits_and_are_computed_with_in_32(tmp_path, model, vocabulary):
     from safetensors import safe_open
 
-    recipe.export(model=model, tok=vocabulary.tok, out=tmp_path / "model", manifest={})
+    export.export(model=model, tok=vocabulary.tok, out=tmp_path / "model", manifest={})
     with safe_open(tmp_path / "model" / "model.safetensors", "pt") as file:
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.bfloat16}  # noqa: SIM118
     from transformers import Qwen3ForCausalLM
@@ -291,7 +337,7 @@ def test_muon_makes_directions_equally_long():
 
 
 def test_oversized_weights_are_not_exported(tmp_path, model, vocabulary, monkeypatch):
-    monkeypatch.setattr(recipe, "MAX_WEIGHTS", 1000)
+    monkeypatch.setattr(export, "MAX_WEIGHTS", 1000)
     with pytest.raises(ValueError, match="more than 1000"):
-        recipe.export(model=model, tok=vocabulary.tok, out=tmp_path / "model", manifest={})
+        export.export(model=model, tok=vocabulary.tok, out=tmp_path / "model", manifest={})
     assert not (tmp_path / "model").exists()

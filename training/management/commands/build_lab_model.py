@@ -17,7 +17,8 @@ class Command(BaseCommand):
         parser.add_argument("--out", type=Path, default=settings.LAB_MODEL_DIR, help="folder of the finished model")
         parser.add_argument("--work", type=Path, help="folder of the checkpoint (default: OUT with -work behind it)")
         parser.add_argument("--seed", type=int, default=7)
-        parser.add_argument("--preset", choices=("tiny", "full"), default="full")
+        parser.add_argument("--preset", choices=("tiny", "full", "again"), help="full, or again with --start")
+        parser.add_argument("--start", type=Path, help="folder of a finished model to go on from, as in --preset again")
         parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
         parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (the same weights only on a CPU)")
         parser.add_argument(
@@ -30,13 +31,18 @@ class Command(BaseCommand):
             from training.lab.recipe import PRESETS, build
         except ImportError as error:
             raise CommandError(f"{error}. Install the lab extra: pip install -e .[lab]") from error
+        if options["preset"] == "again" and not options["start"]:
+            raise CommandError("--preset again goes on from a finished model: name its folder with --start")
+        if options["start"] and not (options["start"] / "model.safetensors").exists():
+            raise CommandError(f"There is no model in {options['start']}")
         out = options["out"].resolve()
         manifest = build(
-            preset=PRESETS[options["preset"]],
+            preset=PRESETS[options["preset"] or ("again" if options["start"] else "full")],
             seed=options["seed"],
             out=out,
             work=options["work"] or out.with_name(out.name + "-work"),
             resume=options["resume"],
+            start=options["start"],
             threads=options["threads"],
             device=options["device"],
             workers=options["workers"],
