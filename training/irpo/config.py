@@ -28,6 +28,7 @@ class DPOConfig:
     batch_queries: int = 64  # preference groups in a step
     precision: Precision = "bf16"  # of the arithmetic; the weights and the optimizer stay in float32
     lora: LoRA | None = None  # None: every weight is trained, as in the paper
+    embeddings: bool = True  # both tables too; the lab Ad-LLM's are codes that its pre-training left alone
     context: int = 16384  # prompt and answer, in tokens (App. B.2.1)
     max_grad_norm: float = 1.0
     checkpoint_every: int = 10  # steps
@@ -137,7 +138,7 @@ LAB = IRPOConfig(
     kl_queries=40,
     sampling=SamplingSettings(max_tokens=250),
     # The paper's rate is for 4 billion weights; on this model 4e-4 diverges (LOG.md, 2026-11-26).
-    dpo=DPOConfig(learning_rate=8e-5, batch_queries=16, precision="float32"),
+    dpo=DPOConfig(learning_rate=8e-5, batch_queries=16, precision="float32", embeddings=False),
     grpo=GRPOConfig(learning_rate=2e-4, batch_queries=16, precision="float32"),
     engine="transformers",
     model="",

@@ -175,6 +175,9 @@ def train(
     torch.manual_seed(0)  # LoRA draws its first weights
     model, tokenizer = load_policy(policy)
     groups = tokenized(tokenizer)
+    if not config.embeddings:
+        for table in (model.get_input_embeddings(), model.get_output_embeddings()):
+            table.requires_grad_(False)
     model = workers.shard(model)
 
     # 1) What is trained; named before the first forward, which leaves some of a sharded model's weights gathered.

@@ -156,6 +156,14 @@ def test_lora_trains_adapters_and_leaves_a_whole_model(tiny_policy, tmp_path):
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
 
 
+def test_embeddings_can_be_left_alone(tiny_policy, tmp_path):
+    run(tiny_policy, tmp_path, config=replace(CONFIG, embeddings=False))
+    before, after = (dpo.load_policy(path, device="cpu")[0] for path in (tiny_policy, tmp_path / "policy"))
+    changed = {name for name, weight in after.named_parameters() if not torch.equal(weight, before.get_parameter(name))}
+    assert not changed & {"model.embed_tokens.weight", "lm_head.weight"}
+    assert "model.layers.0.mlp.up_proj.weight" in changed
+
+
 def test_references_of_other_groups_are_refused(tiny_policy, tmp_path):
     run(tiny_policy, tmp_path)
     shutil.rmtree(tmp_path / "policy")
