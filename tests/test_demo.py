@@ -154,6 +154,14 @@ def test_one_server_serves_the_model_after_irpo_where_it_is_shipped(tmp_path, sh
     assert told.stdout.strip() == served
 
 
+@pytest.mark.parametrize(("switch", "served"), [("1", "('--trust-remote-code',)"), ("0", "()"), ("false", "()")])
+def test_the_built_in_model_is_guided_unless_switched_off(switch, served):
+    code = "import demo; print(demo.guided(demo.ROOT / 'training/lab/weights'), demo.guided(demo.ROOT / 'tools'))"
+    env = {**os.environ, "AD_LLM_GUIDED_MARKERS": switch}
+    told = subprocess.run([sys.executable, "-c", code], cwd=TOOLS, env=env, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == f"{served} ()"
+
+
 @linux
 @pytest.mark.slow
 def test_demo_starts_answers_and_leaves_nothing_behind(tmp_path):

@@ -17,9 +17,7 @@ _UNSURE = b"[A"  # the begin of a stray id
 
 
 class TokenTable:
-    """A tokenizer's tokens by their bytes. Raises ValueError for one that does not code bytes (BPE of Qwen and others
-    does).
-    """
+    """A tokenizer's tokens by their bytes. Raises ValueError for one that does not code bytes, as Qwen's does."""
 
     def __init__(self, tok: PreTrainedTokenizerBase) -> None:
         byte_of = {letter: byte for byte, letter in bytes_to_unicode().items()}
@@ -65,44 +63,50 @@ class MarkerGuide:
 
     def __init__(self, table: TokenTable, markers: Sequence[bytes]) -> None:
         """`markers` as they are written, without the at sign that opens them."""
-        self._table, self._markers = table, markers
+        self.table, self._markers = table, markers
         self._written: bytes | None = None  # of a marker that is open
-        self._bracket = False
+        self.bracket = False  # did the last token of free text open one?
 
     def add(self, token: int) -> None:
         """Take what was written. Never an error: what a model wrote unguided is read as well as it can be."""
-        known = self._table.bytes_of.get(token)
+        known = self.table.bytes_of.get(token)
         if known is None:
             return
         if self._written is None:
-            self._bracket = known.endswith(BRACKET)
+            self.bracket = known.endswith(BRACKET)
             self._written = b"" if known.endswith(SIGN) and self._markers else None
             return
         self._written += known
         if CLOSE in known:
-            self._written, self._bracket = None, known.endswith(BRACKET)
+            self._written, self.bracket = None, known.endswith(BRACKET)
         elif not any(text.startswith(self._written) for text in self._markers):
             self._written = None
 
-    def constrain(self, scores: torch.Tensor) -> None:
-        """Set the scores (V) of what may not come to minus infinity, in place."""
+    def allowed(self) -> list[int] | None:
+        """The tokens that may come next within a marker; None in free text, where all but a few may."""
         if self._written is None:
-            scores[self._table.forbidden.to(scores.device)] = -torch.inf
-            if self._bracket:
-                scores[self._table.after_bracket.to(scores.device)] = -torch.inf
-            return
-        allowed = torch.tensor(self._next(), device=scores.device)
-        kept = scores[allowed]
-        scores.fill_(-torch.inf)
-        scores[allowed] = kept
-
-    def _next(self) -> list[int]:
+            return None
         height, found = len(self._written), set()
         for rest in {text[height:] for text in self._markers if text.startswith(self._written)}:
-            for length in range(1, min(len(rest), self._table.longest) + 1):
-                found.update(self._table.by_bytes.get(rest[:length], ()))
-            found.update(self._table.closing.get(rest, ()))
+            for length in range(1, min(len(rest), self.table.longest) + 1):
+                found.update(self.table.by_bytes.get(rest[:length], ()))
+            found.update(self.table.closing.get(rest, ()))
         return sorted(found)
+
+
+def constrain(scores: torch.Tensor, guides: Sequence[MarkerGuide]) -> None:
+    """Set the scores (B, V) of what may not come to minus infinity, in place. One guide a row, all of one table."""
+    table = guides[0].table
+    within = [(row, torch.tensor(found)) for row, guide in enumerate(guides) if (found := guide.allowed()) is not None]
+    kept = [scores[row, found.to(scores.device)] for row, found in within]
+    scores[:, table.forbidden.to(scores.device)] = -torch.inf
+    brackets = [row for row, guide in enumerate(guides) if guide.bracket]
+    if brackets:
+        rows = torch.tensor(brackets, device=scores.device)
+        scores[rows[:, None], table.after_bracket.to(scores.device)] = -torch.inf
+    for (row, found), values in zip(within, kept, strict=True):
+        scores[row] = -torch.inf
+        scores[row, found.to(scores.device)] = values
 
 
 def written_markers(markers: Sequence[str]) -> list[bytes]:

@@ -19,7 +19,7 @@ from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from training.dataset.device import default_device
-from training.simulation.guidance import MarkerGuide, token_table, written_markers
+from training.simulation.guidance import MarkerGuide, constrain, token_table, written_markers
 from training.simulation.sampling import Generated, SampleRequest, SamplingError, SamplingSettings, seed_of
 
 ROWS = 160  # answers written together; more do not help two cores
@@ -199,8 +199,8 @@ class TransformersSampler:
             branches.step += 1
             uniform = torch.cat([torch.rand(n, generator=chances[g]) for g in (alive[::n] // n).tolist()]).to(device)
             scores = output.logits[:, -1]
-            for row, answer in enumerate(alive.tolist()) if guides else ():
-                guides[answer].constrain(scores[row])
+            if guides:
+                constrain(scores, [guides[answer] for answer in alive.tolist()])
             last = draw(scores, uniform, settings)
             for answer, token in zip(alive.tolist(), last.tolist(), strict=True) if guides else ():
                 guides[answer].add(token)
@@ -223,7 +223,10 @@ class TransformersSampler:
         """One for each answer, or none where no request is guided."""
         if not any(request.markers for request in requests):
             return []
-        table = token_table(self._tok)
+        try:
+            table = token_table(self._tok)
+        except ValueError as error:
+            raise SamplingError(f"{error}; serve the model with vLLM, or leave it free") from None
         return [MarkerGuide(table, markers) for r in requests for markers in [written_markers(r.markers)] * n]
 
     def _texts(self, steps: list[tuple[torch.Tensor, torch.Tensor]], count: int, n: int) -> Iterator[list[Generated]]:

@@ -47,9 +47,9 @@ def test_it_reads_question_and_list_far_better_than_by_chance(figures):
 
 def test_as_the_site_serves_it_no_marker_breaks():
     model, tok = check.load_model(WEIGHTS, guided=True)
-    cases = check.make_cases(count=10, seed=1)
+    cases = check.make_cases(count=6, seed=1)
     figures = check.judge(cases=cases, texts=list(check.write_answers(model=model, tok=tok, cases=cases)))
-    assert figures["markers"] >= 4
+    assert figures["markers"] >= 2
     assert (figures["exact_markers"], figures["format_errors"]) == (1.0, {})
 
 

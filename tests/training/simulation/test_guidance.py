@@ -12,7 +12,7 @@ from dataclasses import replace  # noqa: E402
 from campaigns.auction.candidates import Candidate  # noqa: E402
 from chat.adllm import markup  # noqa: E402
 from chat.adllm.guidance import marker  # noqa: E402
-from training.simulation.guidance import MarkerGuide, TokenTable, written_markers  # noqa: E402
+from training.simulation.guidance import MarkerGuide, TokenTable, constrain, written_markers  # noqa: E402
 from training.simulation.sampling import SampleRequest, SamplingSettings  # noqa: E402
 from training.simulation.transformers_sampler import TransformersSampler  # noqa: E402
 
@@ -42,7 +42,7 @@ def write(table, tok, rng, *, tokens, likely):
     guide, written = MarkerGuide(table, written_markers(MARKERS)), []
     while len(written) < tokens or guide._written is not None:
         scores = torch.zeros(len(tok))
-        guide.constrain(scores)
+        constrain(scores[None], [guide])
         allowed = [n for n in torch.isfinite(scores).nonzero()[:, 0].tolist() if n not in tok.all_special_ids]
         wished = [n for n in allowed if n in likely]
         token = rng.choice(wished if wished and rng.random() < 0.4 else allowed)
@@ -76,11 +76,11 @@ def test_an_answer_cannot_end_within_a_marker(tok, table):
     for token in [None, *tok(f"Try {MARKERS[3]}", add_special_tokens=False)["input_ids"]]:
         if token is not None:
             scores = torch.zeros(len(tok))
-            guide.constrain(scores)
+            constrain(scores[None], [guide])
             assert scores[token] == 0, tok.decode([token])
             guide.add(token)
         scores = torch.zeros(len(tok))
-        guide.constrain(scores)
+        constrain(scores[None], [guide])
         ends.append(bool(torch.isfinite(scores[tok.eos_token_id])))
     assert ends[0]
     assert ends[-1]
@@ -92,6 +92,17 @@ def test_a_marker_that_was_broken_unguided_leaves_free_text(table, tok):
     for token in tok("@Nothing", add_special_tokens=False)["input_ids"]:
         guide.add(token)
     assert guide._written is None
+
+
+def test_a_tokenizer_that_codes_no_bytes_is_told(tok):
+    class Pieces:  # as of SentencePiece
+        added_tokens_decoder, all_special_ids = {}, []
+
+        def get_vocab(self):
+            return {"\u2581tea": 0}
+
+    with pytest.raises(ValueError, match="cannot be guided"):
+        TokenTable(Pieces())
 
 
 def test_the_sampler_writes_only_true_markers(tiny_model):

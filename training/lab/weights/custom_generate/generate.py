@@ -10,7 +10,7 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from chat.adllm.prompts import REQUIREMENTS
-from training.simulation.guidance import MarkerGuide, token_table, written_markers
+from training.simulation.guidance import MarkerGuide, constrain, token_table, written_markers
 
 _LINE = re.compile(r"^(@[^@\n]+@\[[^\]\n]+\]) bid \d+: ", re.MULTILINE)  # as chat_template.jinja shows candidates
 
@@ -20,10 +20,10 @@ class _Guided(LogitsProcessor):
         self._guides, self._read = guides, height
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        for guide, written, row in zip(self._guides, input_ids[:, self._read :].tolist(), scores, strict=True):
+        for guide, written in zip(self._guides, input_ids[:, self._read :].tolist(), strict=True):
             for token in written:
                 guide.add(token)
-            guide.constrain(row)
+        constrain(scores, self._guides)
         self._read = input_ids.shape[1]
         return scores
 
