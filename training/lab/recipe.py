@@ -165,13 +165,14 @@ AGAIN = replace(
     phases=(
         Phase(
             "answers again",
-            1100,
+            1700,
             (
-                Share("answer", 0.4, (16, 30, 50, 100), branches=12),
-                replace(READ, weight=0.3, counts=(6, 10, 10, 30, 100), threshold=None),
-                replace(LOOKUP, weight=0.15, counts=(10, 30, 100), threshold=None),
-                replace(HIGHEST, weight=0.08, counts=(6, 10, 30, 100), threshold=None),
-                replace(TITLES, weight=0.07, counts=(10, 30, 100), threshold=None),
+                Share("answer", 0.35, (16, 30, 50, 100), branches=12),
+                replace(TOPIC, weight=0.2),
+                replace(READ, weight=0.25, counts=(6, 10, 10, 30, 100), threshold=None),
+                replace(LOOKUP, weight=0.1, counts=(10, 30, 100), threshold=None),
+                replace(HIGHEST, weight=0.05, counts=(6, 10, 30, 100), threshold=None),
+                replace(TITLES, weight=0.05, counts=(10, 30, 100), threshold=None),
             ),
             tokens=6000,
             rate=(0.1, 0.003),
