@@ -9,6 +9,10 @@ import torch
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 GENERATE = Path("custom_generate", "generate.py")  # where transformers looks for a folder's own `generate`
+OWN_GENERATE = '''"""The folder's own `generate`, for `transformers serve --trust-remote-code`. Needs the project on its path."""
+
+from training.lab.generate import generate  # noqa: F401
+'''
 MAX_WEIGHTS = 16 * 1024 * 1024  # one file; git keeps every version of it
 
 
@@ -34,7 +38,7 @@ def export(*, model: Qwen3ForCausalLM, tok: PreTrainedTokenizerFast, out: Path, 
     if (size := (scratch / "model.safetensors").stat().st_size) > MAX_WEIGHTS:
         raise ValueError(f"the weights take {size} bytes, more than {MAX_WEIGHTS}")
     (scratch / GENERATE).parent.mkdir()
-    shutil.copy(Path(__file__).with_name("custom_generate.py"), scratch / GENERATE)
+    (scratch / GENERATE).write_text(OWN_GENERATE, encoding="utf-8")
     (scratch / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     (out / GENERATE).parent.mkdir(parents=True, exist_ok=True)
     for file in filter(Path.is_file, scratch.rglob("*")):

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command  # noqa: E402
 
 from chat.adllm import markup  # noqa: E402
 from tests.training.lab.models import WEIGHTS, shipped  # noqa: E402
-from training.lab import check  # noqa: E402
+from training.lab import check, export  # noqa: E402
 from training.lab.answers import is_on_topic  # noqa: E402
 
 
@@ -54,8 +54,7 @@ def test_as_the_site_serves_it_no_marker_breaks():
 
 
 def test_the_folder_s_own_generate_is_the_project_s():
-    copied = WEIGHTS / "custom_generate" / "generate.py"
-    assert copied.read_text() == (WEIGHTS.parent / "custom_generate.py").read_text()
+    assert (WEIGHTS / export.GENERATE).read_text() == export.OWN_GENERATE
 
 
 def test_figures_count_markers_topics_and_errors():

@@ -1,7 +1,7 @@
 """The built-in model's own `generate`: it can write no marker but those of the candidates in its prompt.
 
-`transformers serve --trust-remote-code` takes it from the model's folder (custom_generate/generate.py, a copy of this
-file), since that server knows no grammars. It needs the project on its path.
+`transformers serve --trust-remote-code` finds it by the model's folder (custom_generate/generate.py), since that server
+knows no grammars.
 """
 
 import re
