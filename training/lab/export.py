@@ -9,7 +9,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 GENERATE = Path("custom_generate", "generate.py")  # where transformers looks for a folder's own `generate`
-OWN_GENERATE = '''"""The folder's own `generate`, for `transformers serve --trust-remote-code`. Needs the project on its path."""
+OWN_GENERATE = '''"""The folder's own `generate`, for `transformers serve --trust-remote-code`."""
 
 from training.lab.generate import generate  # noqa: F401
 '''

@@ -1,3 +1,3 @@
-"""The folder's own `generate`, for `transformers serve --trust-remote-code`. Needs the project on its path."""
+"""The folder's own `generate`, for `transformers serve --trust-remote-code`."""
 
 from training.lab.generate import generate  # noqa: F401
