@@ -26,7 +26,7 @@ class Preset:
     user_llm: str = ""
 
 
-TINY = Preset("tiny", num_profiles=10, num_queries=2, queries=6, samples=2, sampling=SamplingSettings(max_tokens=24))
+TINY = Preset("tiny", num_profiles=10, num_queries=2, queries=6, samples=2, sampling=SamplingSettings(max_tokens=200))
 LAB = Preset("lab", num_profiles=3000, num_queries=5, queries=300, samples=5, sampling=SamplingSettings(max_tokens=400))
 PAPER = Preset(
     "paper",
