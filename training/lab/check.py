@@ -1,5 +1,6 @@
 """Does the lab Ad-LLM copy, keep to the topic and answer in time? Measured on questions, brands and ids it never saw.
 
+It is judged as the site serves it: guided, so that no marker can break. What it does when left free stands beside.
 A marker is exact when chat's own parser shows its ad; every format error it counts is a marker that is not. An answer
 is on topic when at least two of the category's tips stand in it word for word and none of another category: the model
 knows only these tips, so the corpus itself can judge. Knows nothing of Django.
@@ -27,10 +28,10 @@ from chat.adllm.prompts import ad_messages
 from training.lab.answers import is_on_topic
 from training.lab.catalogue import LabAd, make_candidates
 from training.lab.questions import Question, held_out_questions, visitor
+from training.simulation.sampling import Sampler, SampleRequest, SamplingSettings
 
 CANDIDATES = 100
 MAX_TOKENS = 400
-BATCH = 10
 TARGETS = {"exact_markers": 0.95, "on_topic_answers": 0.95, "first_token_s": 1.5, "answer_s": 8.0}
 
 
@@ -58,34 +59,21 @@ def make_cases(*, count: int, seed: int = 0, candidates: int = CANDIDATES) -> li
 
 
 def load_model(path: Path, *, guided: bool = False) -> tuple[Qwen3ForCausalLM, PreTrainedTokenizerFast]:
-    """The model for inference, and its tokenizer. Guided, as the site serves it: it can write no marker but those of
-    its candidates (the folder's own `generate`).
-    """
+    """The model for inference, and its tokenizer. Guided, its `generate` is the folder's own, as the site serves it."""
     return Qwen3ForCausalLM.from_pretrained(path, trust_remote_code=guided).eval(), AutoTokenizer.from_pretrained(path)
 
 
-@torch.no_grad()
-def write_answers(
-    *, model: Qwen3ForCausalLM, tok: PreTrainedTokenizerFast, cases: Sequence[Case], batch: int = BATCH, seed: int = 0
-) -> Iterator[str]:
-    """One sampled answer for each case, in order; sampling as in the folder's generation_config.json (App. B.2.1)."""
-    torch.manual_seed(seed)
-    tok.padding_side = "left"
-    for start in range(0, len(cases), batch):
-        prompts = tok.apply_chat_template(
-            [case.messages for case in cases[start : start + batch]],
-            add_generation_prompt=True,
-            padding=True,
-            return_tensors="pt",
-            return_dict=True,
-        )
-        written = model.generate(
-            input_ids=prompts["input_ids"],
-            attention_mask=prompts["attention_mask"],
-            max_new_tokens=MAX_TOKENS,
-            tokenizer=tok,
-        )
-        yield from tok.batch_decode(written[:, prompts["input_ids"].shape[1] :], skip_special_tokens=True)
+def write_answers(*, sampler: Sampler, cases: Sequence[Case], guided: bool, seed: int = 0) -> Iterator[str]:
+    """One sampled answer for each case, in order (App. B.2.1). Guided, as the site serves the model, it can write no
+    marker but those of its candidates (docs/adr/0005-guided-markers.md).
+    """
+    requests = [
+        SampleRequest(str(number), case.messages, tuple(ad.marker for ad in case.ads) if guided else ())
+        for number, case in enumerate(cases)
+    ]
+    settings = SamplingSettings(max_tokens=MAX_TOKENS, seed=f"check/{seed}")
+    for answers in sampler.sample(requests, n=1, settings=settings):
+        yield answers[0].text
 
 
 def judge(*, cases: Sequence[Case], texts: Sequence[str]) -> dict[str, object]:

@@ -8,7 +8,10 @@ from django.core.management.base import BaseCommand, CommandError
 
 
 class Command(BaseCommand):
-    help = "Measure the lab Ad-LLM on held-out questions and unseen ads; exit status 1 when a target is missed."
+    help = (
+        "Measure the lab Ad-LLM on held-out questions and unseen ads, guided as the site serves it, and left free; "
+        "exit status 1 when a target is missed as served."
+    )
     requires_system_checks = []
 
     def add_arguments(self, parser):
@@ -26,6 +29,7 @@ class Command(BaseCommand):
             import torch
 
             from training.lab import check
+            from training.simulation.transformers_sampler import TransformersSampler
         except ImportError as error:
             raise CommandError(f"{error}. Install the lab extra: pip install -e .[lab]") from error
         if not (options["model"] / "model.safetensors").exists():
@@ -33,13 +37,17 @@ class Command(BaseCommand):
         if options["threads"]:
             torch.set_num_threads(options["threads"])
         cases = check.make_cases(count=options["questions"], seed=options["seed"], candidates=options["candidates"])
-        model, tok = check.load_model(options["model"])
-        texts = []
-        for text in check.write_answers(model=model, tok=tok, cases=cases, seed=options["seed"]):
-            texts.append(text)
-            if len(texts) % 50 == 0:
-                self.stderr.write(f"{len(texts)} of {len(cases)} answers")
-        figures = check.judge(cases=cases, texts=texts) | check.time_answers(model=model, tok=tok, cases=cases[:8])
+        sampler = TransformersSampler(options["model"], device="cpu")
+        judged = []
+        for guided in (True, False):
+            texts = []
+            for text in check.write_answers(sampler=sampler, cases=cases, guided=guided, seed=options["seed"]):
+                texts.append(text)
+                if len(texts) % 50 == 0:
+                    self.stderr.write(f"{'guided' if guided else 'free'}: {len(texts)} of {len(cases)} answers")
+            judged.append(check.judge(cases=cases, texts=texts))
+        model, tok = check.load_model(options["model"], guided=True)
+        figures = judged[0] | check.time_answers(model=model, tok=tok, cases=cases[:8]) | {"free": judged[1]}
         if options["serve"]:
             with check.served(options["model"], port=options["port"]) as base_url:
                 answers, seconds = check.ask_server(base_url=base_url, model=options["model"], cases=cases[:11])
