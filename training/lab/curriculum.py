@@ -8,19 +8,14 @@ Knows tokens, not tensors.
 
 import random
 import re
-import string
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
-
-from transformers import PreTrainedTokenizerFast
+from dataclasses import replace
 
 from chat.adllm import prompts
 from training.lab import answers, catalogue, questions, reading, tokenizer
-from training.lab.topics import load_topics
+from training.lab.groups import IGNORED, SLUGS, Branch, Group, Line, Look, Role, Vocabulary
 
-IGNORED = -100  # a label that no loss is taken on
 MARKERS = 24  # in a branch that copies
 READ_EVERY = 6  # tokens of an answer between two looks at the topic
 READING_SHARES = (0.25, 0.25, 0.35, 0.15)  # of the kinds of reading questions
@@ -30,88 +25,6 @@ QUESTION = ""  # names the words of the question that tell its topic, among thos
 FIRST_SOLD = 0.8  # of the visitors: what they like first, the list has; in short lists, few interests are met by chance
 OWN_BRANDS = 0.85  # of the lists: which of two products of one brand bids more shows only behind the brand
 LIST_THEM = "Name all candidate ads."
-SLUGS = tuple(load_topics())
-
-
-class Role(StrEnum):
-    """What an attention head is shown to do (network.heads_of says which heads do it)."""
-
-    liner = "liner"  # where a title's first word stands again: look at any token of the title
-    reader = "reader"  # while answering: look at the words that give the topic away
-    selector = "selector"  # where a marker begins: look at the first words of the ads that may stand there
-    copier = "copier"  # within a marker: look at the same token in the list, at its beginning where the selector looks
-
-
-@dataclass(frozen=True)
-class Look:
-    """Where an attention head should look while it stands just before the place `at`, and so foretells that token.
-
-    `at` counts from the beginning of the branch, or of the prefix for a group's own looks; `places`, any of which will
-    do, from the beginning of the prefix.
-    """
-
-    at: int
-    role: Role
-    places: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Branch:
-    """Tokens behind the prefix and, for each, its label or IGNORED. `decides` are the positions that count most.
-
-    `topics` are places (from the branch's beginning) with the number of the category that should be known there.
-    """
-
-    tokens: list[int]
-    labels: list[int]
-    decides: tuple[int, ...] = ()
-    looks: tuple[Look, ...] = ()
-    topics: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(frozen=True)
-class Group:
-    """One prefix and the branches behind it; `looks` and `topics` are those of the candidate list."""
-
-    prefix: list[int]
-    branches: list[Branch]
-    looks: tuple[Look, ...] = ()
-    topics: tuple[tuple[int, int], ...] = ()
-
-    @property
-    def size(self) -> int:
-        return len(self.prefix) + sum(len(branch.tokens) for branch in self.branches)
-
-
-@dataclass(frozen=True)
-class Line:
-    """Where a candidate's line stands in the prefix, and its marker's tokens (in the list, the bid's token stands for
-    the last). `pick` is where the title's first token stands again, behind the bid: there, topic and bid are known, and
-    what a marker of this ad begins with.
-    """
-
-    start: int
-    pick: int
-    marker: tuple[int, ...]
-
-
-class Vocabulary:
-    """The tokens that tasks need by name."""
-
-    def __init__(self, tok: PreTrainedTokenizerFast) -> None:
-        self.tok = tok
-        self.opening = self.ids(tokenizer.USER + prompts.ROLE_AND_TASK)
-        self.sign, self.spaced_sign, self.close, self.line_end = (self.ids(text)[0] for text in ("@", " @", "]", "\n"))
-        self.bids = [self.ids(text)[0] for text in tokenizer.BIDS]
-        self.marker_ids = [self.ids(text)[0] for text in tokenizer.MARKER_IDS]
-        self.numbers = [self.ids(f"{n:02d}")[0] for n in range(100)]
-        taken = {self.ids(str(n))[0] for n in range(100)} | {self.ids(f"{n:02d}")[0] for n in range(100)}
-        letters = [self.ids(letter)[0] for letter in string.ascii_letters]
-        self.words = letters + [i for i in range(259, len(tok) - len(tokenizer.FRAGMENTS)) if i not in taken]
-
-    def ids(self, text: str) -> list[int]:
-        return self.tok(text, add_special_tokens=False)["input_ids"]
-
 
 Task = Callable[[random.Random, Vocabulary, int, int], Group]
 

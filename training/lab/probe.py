@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from chat.adllm.prompts import ad_messages
 from training.lab import catalogue, questions, reading
-from training.lab.curriculum import IGNORED, LIST_THEM, SLUGS, Branch, Group
+from training.lab.curriculum import LIST_THEM
+from training.lab.groups import IGNORED, SLUGS, Branch, Group
 from training.lab.network import token_losses
 
 COPY = "copy"

@@ -1,8 +1,8 @@
 """The pre-training recipe of the lab Ad-LLM: corpus to tokenizer to weights, seeded and resumable.
 
 Copying comes first, from random titles and two records upward: a model that learns answers at once never learns it.
-A phase is data, so a new skill is a task of the curriculum and one more share here. Each step's batch follows from the
-seed and the step alone, so that a resumed run ends with the same weights.
+A phase is data (presets.py), so a new skill is a task of the curriculum and one more share there. Each step's batch
+follows from the seed and the step alone, so that a resumed run ends with the same weights.
 """
 
 import multiprocessing
@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import count, islice
 from multiprocessing.pool import Pool
 from pathlib import Path
@@ -20,61 +20,17 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3ForCausalLM
 
-from training.lab.curriculum import TASKS, Group, Vocabulary
+from training.lab.curriculum import TASKS
 from training.lab.export import export
+from training.lab.groups import Group, Vocabulary
 from training.lab.muon import Muon
-from training.lab.network import (
-    Layers,
-    draw,
-    guided_losses,
-    new_classifier,
-    new_model,
-    prepared,
-    tell_topics,
-    told_topics,
-    wire_topics,
-)
+from training.lab.network import guided_losses, new_classifier, new_model, prepared
+from training.lab.presets import Phase, Preset, Share
 from training.lab.tokenizer import sample_texts, train_tokenizer
+from training.lab.wiring import draw, tell_topics, told_topics, wire_topics
 from training.lab.words import prime_words, renew_words
 
 RECIPE_VERSION = 5
-
-
-@dataclass(frozen=True)
-class Share:
-    """A task's part of a phase. With a threshold, counts are levels, and the next is opened when the running loss
-    falls below.
-    """
-
-    task: str
-    weight: float
-    counts: tuple[int, ...]
-    threshold: float | None = None
-    branches: int = 1
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Steps with one mixture of tasks; it ends early when it has levels and all of them are passed."""
-
-    name: str
-    steps: int
-    shares: tuple[Share, ...]
-    tokens: int = 2800  # in a step, about
-    rate: tuple[float, float] = (1.0, 1.0)  # factor of the learning rates, from first to last step
-    until_learned: bool = False
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A whole recipe."""
-
-    name: str
-    layers: Layers
-    vocabulary: int
-    texts: int
-    phases: tuple[Phase, ...]
-    words: int  # steps that teach which words belong to which category, before all else
 
 
 @dataclass
@@ -89,114 +45,6 @@ class Progress:
     levels: dict[str, int] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
     guidance: dict[str, float] = field(default_factory=dict)
-
-
-COPY_LEVELS = (2, 4, 8, 16, 32, 50, 70, 100)
-COPY = Share("copy", 0.5, COPY_LEVELS, threshold=0.4)
-TITLES = Share("titles", 0.5, COPY_LEVELS, threshold=0.25)
-LOOKUP = Share("lookup", 0.6, (4, 10, 30, 100), threshold=1.0)
-HIGHEST = Share("highest", 0.2, (2, 6, 10, 30), threshold=0.8)
-READ = Share("read", 0.4, (4, 10, 30, 100), threshold=1.2, branches=12)
-TOPIC = Share("topic", 0.1, (1, 2), branches=16)
-
-FULL = Preset(
-    name="full",
-    layers=(256, 640, 6),
-    vocabulary=8000,
-    texts=3000,
-    words=1500,
-    phases=(
-        Phase("copy", 350, (COPY, TITLES), tokens=7000, rate=(1.0, 0.1), until_learned=True),
-        Phase(
-            "looking up",
-            350,
-            (LOOKUP, HIGHEST, replace(COPY, weight=0.1), replace(TITLES, weight=0.1)),
-            tokens=7500,
-            rate=(0.5, 0.1),
-        ),
-        Phase(
-            "reading",
-            490,
-            (
-                READ,
-                replace(LOOKUP, weight=0.25),
-                replace(HIGHEST, weight=0.1),
-                TOPIC,
-                replace(COPY, weight=0.05),
-                replace(TITLES, weight=0.1),
-            ),
-            tokens=9600,
-            rate=(0.4, 0.15),
-        ),
-        Phase(
-            "short answers",
-            490,
-            (
-                Share("answer", 0.5, (6, 10, 16, 30), branches=8),
-                replace(READ, weight=0.15),
-                TOPIC,
-                replace(LOOKUP, weight=0.15),
-                replace(HIGHEST, weight=0.05),
-                replace(TITLES, weight=0.05),
-            ),
-            tokens=11000,
-            rate=(0.5, 0.3),
-        ),
-        Phase(
-            "last answers",
-            1400,
-            (
-                Share("answer", 0.45, (16, 50, 100, 100), branches=12),
-                replace(READ, weight=0.22, counts=(6, 10, 10, 30, 100), threshold=None),
-                replace(LOOKUP, weight=0.13, counts=(10, 30, 100), threshold=None),
-                replace(HIGHEST, weight=0.1, counts=(6, 10, 30, 100), threshold=None),
-                replace(TITLES, weight=0.1, counts=(10, 30, 100), threshold=None),
-            ),
-            tokens=12000,
-            rate=(0.25, 0.004),
-        ),
-    ),
-)
-# From a finished model: words that topics.md has gained, and more practice. Hours on two cores.
-AGAIN = replace(
-    FULL,
-    name="again",
-    words=2500,
-    phases=(
-        Phase(
-            "answers again",
-            1700,
-            (
-                Share("answer", 0.35, (16, 30, 50, 100), branches=12),
-                replace(TOPIC, weight=0.2),
-                replace(READ, weight=0.25, counts=(6, 10, 10, 30, 100), threshold=None),
-                replace(LOOKUP, weight=0.1, counts=(10, 30, 100), threshold=None),
-                replace(HIGHEST, weight=0.05, counts=(6, 10, 30, 100), threshold=None),
-                replace(TITLES, weight=0.05, counts=(10, 30, 100), threshold=None),
-            ),
-            tokens=6000,
-            rate=(0.1, 0.003),
-        ),
-    ),
-)
-TINY = Preset(
-    name="tiny",
-    layers=(64, 128, 2),
-    vocabulary=700,
-    texts=40,
-    words=3,
-    phases=(
-        Phase("copy", 4, (Share("copy", 1.0, (1, 2), threshold=0.12),), tokens=300, until_learned=True),
-        Phase(
-            "answers",
-            4,
-            (Share("answer", 0.5, (4,), branches=2), Share("read", 0.3, (4,), branches=2), replace(COPY, weight=0.2)),
-            tokens=800,
-            rate=(1.0, 0.1),
-        ),
-    ),
-)
-PRESETS = {preset.name: preset for preset in (TINY, FULL, AGAIN)}
 
 
 def _optimizers(model: Qwen3ForCausalLM, classifier: torch.nn.Linear) -> list[torch.optim.Optimizer]:

@@ -1,7 +1,7 @@
 """Which words tell which of the 50 topics: learned from bags of tokens, in seconds, before the network learns all else.
 
 A row of the table is what a token tells, (topic width) and of length 1 at most; it goes into the embeddings as it is
-(network.draw). A text's topic is the sum of its tokens' rows. Knows no attention.
+(wiring.draw). A text's topic is the sum of its tokens' rows. Knows no attention.
 """
 
 import random
@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from training.lab import catalogue, questions, reading
-from training.lab.curriculum import SLUGS, Vocabulary
+from training.lab.groups import SLUGS, Vocabulary
 
 BATCH = 96  # texts in a step
 

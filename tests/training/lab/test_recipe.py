@@ -7,16 +7,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from training.lab import catalogue, curriculum, export, network, reading, recipe, tokenizer, words  # noqa: E402
-from training.lab.curriculum import Role  # noqa: E402
+from training.lab import catalogue, curriculum, export, network, presets, reading, recipe, tokenizer, wiring, words  # noqa: E402
+from training.lab.groups import IGNORED, Group, Look, Role, Vocabulary  # noqa: E402
 from training.lab.muon import orthogonalised  # noqa: E402
 
-TINY = recipe.PRESETS["tiny"]
+TINY = presets.PRESETS["tiny"]
 
 
 @pytest.fixture(scope="module")
 def vocabulary():
-    return curriculum.Vocabulary(tokenizer.train_tokenizer(tokenizer.sample_texts(1, count=20), vocabulary=700))
+    return Vocabulary(tokenizer.train_tokenizer(tokenizer.sample_texts(1, count=20), vocabulary=700))
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_renewed_words_tell_more_and_stay_near_the_table_the_network_knows(vocab
 
 
 def test_a_step_s_groups_have_as_many_candidates(vocabulary):
-    phase = recipe.Phase("mixed", 9, (recipe.Share("titles", 1.0, (2, 5, 9)),), tokens=600)
+    phase = presets.Phase("mixed", 9, (presets.Share("titles", 1.0, (2, 5, 9)),), tokens=600)
     found = set()
     for step in range(9):
         _, groups = recipe.make_batch(phase=phase, progress=recipe.Progress(step=step), vocabulary=vocabulary, seed=1)
@@ -100,7 +100,7 @@ def test_products_pay_the_attention_that_the_kernel_pays(masked):
 def test_branches_behind_one_prefix_have_the_losses_of_whole_rows(vocabulary, model):
     rng = random.Random(3)
     groups = [curriculum.answer_questions(rng, vocabulary, count, 3) for count in (4, 6)]
-    rows = [curriculum.Group(group.prefix, [branch]) for group in groups for branch in group.branches]
+    rows = [Group(group.prefix, [branch]) for group in groups for branch in group.branches]
     shared, _, places = network.token_losses(model, groups)
     plain, _, plain_places = network.token_losses(model, rows)
     assert torch.equal(places, plain_places)
@@ -112,7 +112,7 @@ def test_every_task_labels_only_tokens_of_its_branches(vocabulary, task):
     for count in (2, 8):
         group = curriculum.TASKS[task](random.Random(count), vocabulary, count, 4)
         for branch in group.branches:
-            learned = [(t, n) for t, n in zip(branch.tokens, branch.labels, strict=True) if n != curriculum.IGNORED]
+            learned = [(t, n) for t, n in zip(branch.tokens, branch.labels, strict=True) if n != IGNORED]
             assert learned
             assert all(token == label for token, label in learned)
 
@@ -121,7 +121,7 @@ def test_a_copied_title_is_learned_only_where_the_list_decides_it(vocabulary):
     group = curriculum.copy_random(random.Random(1), vocabulary, 8, 1)
     tokens, labels = group.branches[0].tokens, group.branches[0].labels
     starts = [n + 1 for n, token in enumerate(tokens) if token == vocabulary.spaced_sign]
-    assert all(labels[n] == curriculum.IGNORED for n in starts)  # which record comes next is free
+    assert all(labels[n] == IGNORED for n in starts)  # which record comes next is free
 
 
 def looks_of(group, role):
@@ -236,8 +236,8 @@ def test_guidance_leaves_the_token_losses_as_they_are(vocabulary, model, task):
 
 def test_attention_that_is_paid_in_full_costs_nothing():
     """Keys that single out the wanted places leave nothing unpaid; equal ones, the log of how many there are."""
-    look = curriculum.Look(3, Role.selector, (0, 1))
-    layer, _ = network.heads_of(Role.selector, 2)
+    look = Look(3, Role.selector, (0, 1))
+    layer, _ = wiring.heads_of(Role.selector, 2)
     query = torch.ones(2, 1, 4, 8)
     for key, unpaid in ((torch.zeros(2, 1, 6, 8), math.log(5 / 2)), (torch.zeros(2, 1, 6, 8), 0.0)):
         if unpaid == 0.0:
@@ -248,7 +248,7 @@ def test_attention_that_is_paid_in_full_costs_nothing():
 
 def test_branches_and_whole_rows_are_guided_alike(vocabulary, model):
     group = curriculum.read_list(random.Random(2), vocabulary, 6, 3)
-    rows = [curriculum.Group(group.prefix, [branch], group.looks, group.topics) for branch in group.branches]
+    rows = [Group(group.prefix, [branch], group.looks, group.topics) for branch in group.branches]
     classifier = network.new_classifier(64)
     shared = network._read(model, [group], guided=True)
     whole = network._read(model, rows, guided=True)
@@ -276,9 +276,9 @@ def test_stored_weights_have_16_bits_and_are_computed_with_in_32(tmp_path, model
 def test_the_topic_of_what_a_liner_sees_reaches_the_selector_as_it_is(vocabulary, model):
     """One token that is looked at whole: its topic, and nothing else, is added where topics stand."""
     topics = torch.nn.functional.normalize(torch.randn(len(vocabulary.tok), 8), dim=1)
-    network.draw(model, topics, vocabulary.bids)
-    network.wire_topics(model)
-    layer, _ = network.heads_of(Role.liner, 2)
+    wiring.draw(model, topics, vocabulary.bids)
+    wiring.wire_topics(model)
+    layer, _ = wiring.heads_of(Role.liner, 2)
     kept = {}
     block = model.model.layers[layer]
     block.input_layernorm.register_forward_hook(lambda module, args, output: kept.update(normed=output))
@@ -293,18 +293,18 @@ def test_a_selector_prefers_the_token_of_its_own_topic(vocabulary, model):
     topics = torch.zeros(len(vocabulary.tok), 8)
     few = vocabulary.words[:6]
     topics[few] = torch.eye(8)[torch.tensor([0, 1, 2, 3, 4, 2])]
-    network.draw(model, topics, vocabulary.bids)
-    network.wire_topics(model)
+    wiring.draw(model, topics, vocabulary.bids)
+    wiring.wire_topics(model)
     with network._recording(model, True):
         model(input_ids=torch.tensor([few]))
-        layer, (head,) = network.heads_of(Role.selector, 2)
+        layer, (head,) = wiring.heads_of(Role.selector, 2)
         queries, keys = model.model.layers[layer].self_attn.recorded
     scores = queries[0, head, -1] @ keys[0, 0, :-1].T
     assert scores.argmax() == 2
 
 
 def test_bids_that_are_near_have_codes_that_are_near(vocabulary, model):
-    network.draw(model, torch.zeros(len(vocabulary.tok), 8), vocabulary.bids)
+    wiring.draw(model, torch.zeros(len(vocabulary.tok), 8), vocabulary.bids)
     table = model.get_input_embeddings().weight[torch.tensor(vocabulary.bids)]
     near = torch.nn.functional.cosine_similarity(table[:-1], table[1:]).mean()
     far = torch.nn.functional.cosine_similarity(table[:50], table[50:]).mean()

@@ -14,8 +14,8 @@ from training.simulation.catalogues import SHOP
 @pytest.fixture(scope="module")
 def tok():
     """As the recipe makes it; the weights that ship may be older."""
-    recipe = pytest.importorskip("training.lab.recipe")
-    full = recipe.PRESETS["full"]
+    presets = pytest.importorskip("training.lab.presets")
+    full = presets.PRESETS["full"]
     return train_tokenizer(sample_texts(7, count=full.texts), vocabulary=full.vocabulary)
 
 

@@ -28,7 +28,8 @@ class Command(BaseCommand):
 
     def handle(self, *args, **options):
         try:
-            from training.lab.recipe import PRESETS, build
+            from training.lab.presets import PRESETS
+            from training.lab.recipe import build
         except ImportError as error:
             raise CommandError(f"{error}. Install the lab extra: pip install -e .[lab]") from error
         if options["preset"] == "again" and not options["start"]:
