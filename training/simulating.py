@@ -95,11 +95,11 @@ def run_simulation(
     sampling = replace(asked.size.sampling, seed=asked.seed)
     if asked.max_tokens:
         sampling = replace(sampling, max_tokens=asked.max_tokens)
-    click_model, about = _click_model(asked)
+    click_model, about = click_model_of(asked)
     return simulate(
         world=world,
         queries=choose(world.queries, count=asked.queries or asked.size.queries, seed=asked.seed),
-        sampler=_sampler(asked, context=sampling.context),
+        sampler=sampler_of(asked, context=sampling.context),
         click_model=click_model,
         settings=RunSettings(
             samples=asked.samples or asked.size.samples, seed=asked.seed, sampling=sampling, guided=asked.guided
@@ -117,7 +117,8 @@ def _ads(asked: Simulation) -> list:
     return read_ads(asked.ads) if asked.ads else shop_ads()
 
 
-def _sampler(asked: Simulation, *, context: int) -> Sampler:
+def sampler_of(asked: Simulation, *, context: int) -> Sampler:
+    """The engine and the Ad-LLM that are asked for. Raises CannotSimulate and SamplingError."""
     engine = asked.engine or asked.size.engine
     model = asked.model or asked.size.model or str(site.LAB_MODEL_DIR)
     if engine == "openai":
@@ -139,7 +140,7 @@ def _sampler(asked: Simulation, *, context: int) -> Sampler:
     return TransformersSampler(model)
 
 
-def _click_model(asked: Simulation) -> tuple[Any, dict[str, Any]]:
+def click_model_of(asked: Simulation) -> tuple[Any, dict[str, Any]]:
     """Who clicks, and what the manifest further says of it."""
     if (asked.clicks or asked.size.clicks) == "user-llm":
         from training.simulation.judge import UserLLMJudge

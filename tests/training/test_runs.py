@@ -49,8 +49,8 @@ def _run_folders(settings, tmp_path):
 def sampler(monkeypatch):
     """Answers without a model, two queries at a time; the fake we ship."""
     scripted = ScriptedSampler(lambda request, number, seed: f"Take number {seed % 97}.", together=2)
-    monkeypatch.setattr(simulating, "_sampler", lambda asked, context: scripted)
-    monkeypatch.setattr(simulating, "_click_model", lambda asked: (Nobody(), {}))
+    monkeypatch.setattr(simulating, "sampler_of", lambda asked, context: scripted)
+    monkeypatch.setattr(simulating, "click_model_of", lambda asked: (Nobody(), {}))
     return scripted
 
 
