@@ -115,14 +115,28 @@ def _looked_up(
         picks = tuple(line.pick for line in right)
         if slug is not None:
             looks.append(Look(at + 1, Role.reader, tuple(range(asked_at, asked_at + len(words)))))
-            topics.append((at, SLUGS.index(slug)))
+            topics += [(at + n, SLUGS.index(slug)) for n in range(line.word)]
         looks += [Look(at + 1, role, picks) for role in (Role.selector, Role.copier)]
-        looks += [Look(at + n, Role.copier, (line.start + n,)) for n in range(2, len(line.marker) - 1)]
+        looks += _spelled(line, at, told=tuple(range(asked_at, asked_at + len(words))) if slug is not None else ())
         if len(picks) == 1:
             decides.append(at + 1)
         tokens += [*words, rng.choice((vocabulary.sign, vocabulary.spaced_sign)), *line.marker[1:], vocabulary.line_end]
         labels += [IGNORED] * (len(words) + 1) + [*line.marker[1:], IGNORED]
     return Branch(tokens, labels, tuple(decides), tuple(looks), tuple(topics))
+
+
+def _spelled(line: Line, at: int, *, told: tuple[int, ...]) -> list[Look]:
+    """Behind a marker's first token: the sign stands at `at`, what tells the topic at `told`. Brands share their parts,
+    so which ad it is must be told again at every token of the first word, where the list knows topics and bids, too.
+    """
+    looks = []
+    for n in range(2, len(line.marker) - 1):
+        looks.append(Look(at + n, Role.copier, line.places(n)))
+        if again := line.again(n):
+            looks.append(Look(at + n, Role.selector, again))
+            if told:
+                looks.append(Look(at + n, Role.reader, told))
+    return looks
 
 
 def _topic(ad: catalogue.LabAd) -> int:
@@ -150,8 +164,12 @@ def _listed(rng: random.Random, vocabulary: Vocabulary, titles: list[tuple[int, 
 
 
 def _liners(lines: Sequence[Line]) -> tuple[Look, ...]:
-    titles = [range(line.start + 1, line.start + len(line.marker) - 3) for line in lines]
-    return tuple(Look(line.pick + 1, Role.liner, tuple(title)) for line, title in zip(lines, titles, strict=True))
+    titles = [tuple(range(line.start + 1, line.start + len(line.marker) - 3)) for line in lines]
+    return tuple(
+        Look(line.pick + n, Role.liner, title)
+        for line, title in zip(lines, titles, strict=True)
+        for n in range(1, line.word + 1)
+    )
 
 
 def _markers(rng: random.Random, vocabulary: Vocabulary, lines: Sequence[Line]) -> Branch:
@@ -182,9 +200,12 @@ def _prefix(vocabulary: Vocabulary, ads: Sequence[catalogue.LabAd]) -> tuple[Gro
     for ad in ads:
         tokens = vocabulary.ids(tokenizer.listed(ad.candidate))
         bid = max(n for n, token in enumerate(tokens) if token in vocabulary.bids)
-        line = Line(len(prefix), len(prefix) + bid + 1, (*tokens[:bid], vocabulary.close))
+        marker, word = (*tokens[:bid], vocabulary.close), len(tokens) - bid - 2
+        if tuple(tokens[bid + 1 : -1]) != marker[1 : word + 1]:
+            word = 1  # what stands around it changed its tokens
+        line = Line(len(prefix), len(prefix) + bid + 1, marker, word)
         lines[ad.candidate.ad_id] = line
-        topics.append((line.pick, _topic(ad)))
+        topics += [(line.pick + n, _topic(ad)) for n in range(word)]
         prefix += tokens
     return Group(prefix, [], looks=_liners(list(lines.values())), topics=tuple(topics)), lines
 
@@ -247,12 +268,12 @@ def _branch(
         equals = tuple(lines[ad.candidate.ad_id].pick for ad in place.equals)
         looks += [Look(start + at, role, equals) for role in (Role.selector, Role.copier)]
         of = place.equals[0].category
-        if taken_for := words.get(QUESTION if category in (None, of) else of):
+        line = lines[place.ad.candidate.ad_id]
+        if taken_for := words.get(QUESTION if category in (None, of) else of, ()):
             looks.append(Look(start + at, Role.reader, taken_for))
             if category and of:
-                known.append((start + at - 1, of))
-        line = lines[place.ad.candidate.ad_id].start
-        looks += [Look(start + at + n, Role.copier, (line + 1 + n,)) for n in range(1, len(marker) - 2)]
+                known += [(start + at - 1 + n, of) for n in range(line.word)]
+        looks += _spelled(line, start + at - 1, told=taken_for)
     return Branch(
         context + target,
         [IGNORED] * start + target,

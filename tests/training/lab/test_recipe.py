@@ -139,33 +139,56 @@ def test_a_copier_looks_at_the_same_token_in_the_list(vocabulary):
 
 
 def test_a_selector_looks_at_the_first_words_behind_the_bids_of_ads_that_may_stand_there(vocabulary):
+    signs = (vocabulary.sign, vocabulary.spaced_sign)
     for task in (
         curriculum.answer_questions,
         curriculum.read_list,
         curriculum.look_up,
         curriculum.look_for_highest,
     ):
-        found = []
+        first, later = [], []
         for seed in range(4):
             group = task(random.Random(seed), vocabulary, 12, 6)
             for branch, look in looks_of(group, Role.selector):
-                assert branch.tokens[look.at - 1] in (vocabulary.sign, vocabulary.spaced_sign)
-                assert all(group.prefix[place - 1] in vocabulary.bids for place in look.places)
-                found.append(look)
-        assert len(found) >= 4
+                before, token = branch.tokens[look.at - 1], branch.tokens[look.at]
+                (first if before in signs else later).append(look)
+                for place in look.places:
+                    if before in signs:
+                        assert group.prefix[place - 1] in vocabulary.bids
+                    else:  # within the word: the same ad, spelled on
+                        assert (group.prefix[place - 1], group.prefix[place]) == (before, token)
+        assert len(first) >= 4
+        assert len(later) >= 4
+
+
+def test_within_a_first_word_what_tells_the_topic_is_looked_at_again(vocabulary):
+    group = curriculum.look_up(random.Random(2), vocabulary, 12, 6)
+    topics = [look for branch, look in looks_of(group, Role.reader)]
+    spelled = [look for branch, look in looks_of(group, Role.selector)]
+    assert topics
+    assert {look.at for look in topics} == {look.at for look in spelled}
+    known = {at + 1 for branch in group.branches for at, _ in branch.topics}
+    assert known == {look.at for look in topics}
 
 
 def test_a_title_s_first_word_stands_behind_its_bid_again_and_looks_at_the_title(vocabulary):
     ads = catalogue.make_candidates(random.Random(3), count=9)
     group, lines = curriculum._prefix(vocabulary, ads)
-    assert len(group.looks) == 9
-    for look, ad in zip(group.looks, ads, strict=True):
+    looks = list(group.looks)
+    for ad in ads:
         line = lines[ad.candidate.ad_id]
-        assert (look.role, look.at) == (Role.liner, line.pick + 1)
         assert group.prefix[line.pick - 1] in vocabulary.bids
-        assert group.prefix[line.pick] == line.marker[1]
-        title = "".join(vocabulary.tok.decode([group.prefix[place]]) for place in look.places)
-        assert title == ad.candidate.title
+        word = group.prefix[line.pick : line.pick + line.word]
+        assert vocabulary.tok.decode(word) == ad.candidate.title.split(" ")[0]
+        assert tuple(word) == line.marker[1 : line.word + 1]
+        assert group.prefix[line.pick + line.word] == vocabulary.line_end
+        for n in range(line.word):
+            look = looks.pop(0)
+            assert (look.role, look.at) == (Role.liner, line.pick + 1 + n)
+            title = "".join(vocabulary.tok.decode([group.prefix[place]]) for place in look.places)
+            assert title == ad.candidate.title
+    assert not looks
+    assert sum(line.word for line in lines.values()) > 2 * len(lines)
 
 
 @pytest.mark.parametrize("task", [curriculum.look_up, curriculum.look_for_highest])
