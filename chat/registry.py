@@ -47,25 +47,32 @@ def register(
 ) -> ModelVersion:
     """The version for this model at this address, made if there is none; its name is the model path's last part.
 
-    The built-in model is the same wherever it is served: its row follows the address.
+    The built-in model is the same wherever it is served: its row follows the address. Processes that start together all
+    ask: SQLite lets one write at a time, elsewhere the unique name lets one win.
     """
     builtin_name = _builtin_name(model)
     is_builtin = builtin_name is not None
     known = ModelVersion.objects.filter(model=model)
     known = known.filter(is_builtin=True) if is_builtin else known.filter(base_url=base_url)
-    if version := known.first():
-        if version.base_url != base_url:
-            version.base_url = base_url
-            version.save(update_fields=["base_url"])
-        return version
-    with transaction.atomic():
-        return ModelVersion.objects.create(
-            name=_unused(name or builtin_name or _last_part(model)),
-            base_url=base_url,
-            model=model,
-            source=source,
-            is_builtin=is_builtin,
-        )
+    version = known.first()
+    if not version:
+        try:
+            with transaction.atomic():
+                version = known.first() or ModelVersion.objects.create(
+                    name=_unused(name or builtin_name or _last_part(model)),
+                    base_url=base_url,
+                    model=model,
+                    source=source,
+                    is_builtin=is_builtin,
+                )
+        except IntegrityError:  # another process took the name, most likely for this very version
+            version = known.first()
+            if not version:
+                raise
+    if version.base_url != base_url:
+        version.base_url = base_url
+        version.save(update_fields=["base_url"])
+    return version
 
 
 def promote(version: ModelVersion) -> ModelVersion:

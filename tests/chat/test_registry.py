@@ -1,6 +1,10 @@
 """Which model answers: the settings' one until somebody promotes another."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from django.db import connection
 
 from chat import registry
 from chat.models import ModelVersion
@@ -62,6 +66,24 @@ def test_registering_twice_is_one_version():
     first, again = (registry.register(base_url="http://gpu:8000/v1", model="irpo/epoch-3") for _ in range(2))
 
     assert first == again
+
+
+@pytest.mark.django_db(transaction=True)
+def test_processes_that_start_together_register_one_version(settings):
+    settings.AD_LLM_BASE_URL, settings.AD_LLM_MODEL = "http://gpu:8000/v1", str(settings.LAB_MODEL_DIR)
+    together = threading.Barrier(6)
+
+    def look(number):
+        together.wait(timeout=10)
+        try:
+            return registry.live().pk
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        found = set(pool.map(look, range(6)))
+    assert found == set(ModelVersion.objects.values_list("pk", flat=True))
+    assert len(found) == 1
 
 
 def test_the_engine_speaks_to_the_versions_own_endpoint_with_the_settings_key(settings):

@@ -44,11 +44,21 @@ def test_as_the_site_serves_it_it_answers_on_topic_and_copies_unseen_titles(samp
     assert figures["markers"] >= 20
 
 
-def test_left_free_it_breaks_some_markers_and_copies_far_better_than_by_chance(sampler):
-    figures = figures_of(sampler, count=12, guided=False)
-    assert figures["on_topic_answers"] >= 0.5  # 0.02 by chance
-    assert figures["exact_markers"] >= 0.5  # 0.01 by chance
-    assert figures["markers"] >= 4
+@pytest.fixture(scope="module")
+def free(sampler):
+    return figures_of(sampler, count=12, guided=False)
+
+
+@pytest.mark.xfail(strict=True, reason="left free, the weights that ship miss their target: LOG.md, 2026-11-26")
+def test_left_free_it_answers_on_topic_and_copies_unseen_titles(free):
+    assert free["on_topic_answers"] >= 0.95
+    assert free["exact_markers"] >= 0.95
+
+
+def test_left_free_it_reads_question_and_list_far_better_than_by_chance(free):
+    assert free["on_topic_answers"] >= 0.5  # 0.02 by chance
+    assert free["exact_markers"] >= 0.5  # 0.01 by chance
+    assert free["markers"] >= 4
 
 
 def test_the_served_generate_breaks_no_marker():
