@@ -45,6 +45,7 @@ _ADJECTIVES = (
     "Modern Large Mini Pro Essential Travel Eco Gentle Sturdy Simple Cosy Bright"
 )
 INVENTED = 0.5  # of the brands: words that no tokenizer has seen
+OF_PARTS = 0.75  # of those, where parts are given: any of them, in any order
 SILENT = 0.06  # of the ads: titles that say nothing
 FIRST_PARTS, SECOND_PARTS, ADJECTIVES = (tuple(words.split()) for words in (_FIRST, _SECOND, _ADJECTIVES))
 HELD_OUT_FIRST, HELD_OUT_SECOND = (tuple(words.split()) for words in (_HELD_OUT_FIRST, _HELD_OUT_SECOND))
@@ -93,10 +94,13 @@ def _pieces() -> tuple[str, ...]:
     return tuple(sorted({word.lower() for word in words if word.isalpha() and len(word) > 3}))
 
 
-def invented_word(rng: random.Random) -> str:
+def invented_word(rng: random.Random, parts: Sequence[str] = ()) -> str:
     """A word that no tokenizer has seen: one to four syllables, or one to three pieces of known words, which are
-    common tokens in places that tell nothing.
+    common tokens in places that tell nothing; or up to four of the parts.
     """
+    if parts and rng.random() < OF_PARTS:
+        word = "".join(rng.choices(parts, k=rng.choice((1, 2, 2, 3, 4))))
+        return word[0].upper() + word[1:]
     if rng.random() < 0.5:
         words = rng.choices(_pieces(), k=rng.choice((1, 2, 2, 3)))
         starts = [rng.randint(0, len(word) - 3) for word in words]
@@ -109,10 +113,16 @@ def invented_word(rng: random.Random) -> str:
     return word.capitalize()
 
 
-def brand(rng: random.Random, *, firsts: tuple[str, ...] = FIRST_PARTS, seconds: tuple[str, ...] = SECOND_PARTS) -> str:
-    """A made-up brand: two word parts, or a word of syllables; now and then two words."""
+def brand(
+    rng: random.Random,
+    *,
+    firsts: tuple[str, ...] = FIRST_PARTS,
+    seconds: tuple[str, ...] = SECOND_PARTS,
+    parts: Sequence[str] = (),
+) -> str:
+    """A made-up brand: two word parts, or an invented word; now and then two words."""
     whole = firsts in (FIRST_PARTS, HELD_OUT_FIRST)
-    name = invented_word(rng) if whole and rng.random() < INVENTED else rng.choice(firsts) + rng.choice(seconds)
+    name = invented_word(rng, parts) if whole and rng.random() < INVENTED else rng.choice(firsts) + rng.choice(seconds)
     return f"{name} {rng.choice('&+-')} {rng.choice(firsts)}" if rng.random() < 0.04 else name
 
 
@@ -150,22 +160,24 @@ def make_candidates(
     slugs: Sequence[str] = (),
     held_out: bool = False,
     own_brands: bool = False,
+    parts: Sequence[str] = (),
 ) -> list[LabAd]:
     """A shuffled candidate list with at least one ad of each wanted category, as far as count allows, and the rest of
     any of the categories named by `slugs` (all of them).
 
     Unless each has a brand of its own, some brands sell several products, so that titles share their first words; in
-    some lists all brands are made of the same few parts.
+    some lists all brands are made of the same few parts. Others are made of `parts`, where given: pieces of words that
+    make a brand begin with any token. A model that saw few beginnings copies those and no others.
     """
     slugs = list(slugs or load_topics())
     ids = rng.sample(range(1000, 10000), count)
     firsts, seconds = (HELD_OUT_FIRST, HELD_OUT_SECOND) if held_out else (FIRST_PARTS, SECOND_PARTS)
-    if not held_out and rng.random() < 0.4:
+    if not held_out and rng.random() < (0.2 if parts else 0.4):
         firsts, seconds = tuple(rng.sample(firsts, 15)), tuple(rng.sample(seconds, 15))
     wanted_brands = max(1, round(count * (1.0 if own_brands else rng.choice((0.3, 0.6, 1.0)))))
     brands: list[str] = []
     while len(brands) < wanted_brands:
-        name = brand(rng, firsts=firsts, seconds=seconds)
+        name = brand(rng, firsts=firsts, seconds=seconds, parts=parts)
         if not (own_brands and name in brands):
             brands.append(name)
     titles: set[str] = set()
@@ -176,7 +188,7 @@ def make_candidates(
         name = brands[len(ads)] if len(ads) < len(brands) else rng.choice(brands)
         ad = make_ad(rng, ad_id=f"Ad-{number}", category=category, brand_name=name)
         while ad.candidate.title in titles:
-            fresh = brand(rng, firsts=firsts, seconds=seconds)
+            fresh = brand(rng, firsts=firsts, seconds=seconds, parts=parts)
             ad = make_ad(rng, ad_id=f"Ad-{number}", category=category, brand_name=fresh)
         titles.add(ad.candidate.title)
         ads.append(ad)

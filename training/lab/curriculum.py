@@ -24,6 +24,7 @@ BEST_OF = ", highest bid"
 QUESTION = ""  # names the words of the question that tell its topic, among those of interests
 FIRST_SOLD = 0.8  # of the visitors: what they like first, the list has; in short lists, few interests are met by chance
 OWN_BRANDS = 0.85  # of the lists: which of two products of one brand bids more shows only behind the brand
+SLIPS = 0.25  # of the markers: of any ad, and only what follows their free tokens is learned
 LIST_THEM = "Name all candidate ads."
 
 Task = Callable[[random.Random, Vocabulary, int, int], Group]
@@ -56,7 +57,7 @@ def copy_random(rng: random.Random, vocabulary: Vocabulary, count: int, branches
 def copy_ads(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
     """The same with titles as advertisers write them, whose topics should be known."""
     topics: dict[tuple[int, ...], int] = {}
-    for ad in catalogue.make_candidates(rng, count=count):
+    for ad in catalogue.make_candidates(rng, count=count, parts=vocabulary.parts):
         topics[tuple(vocabulary.ids("@" + ad.candidate.title)[1:])] = _topic(ad)
     titles = rng.sample(sorted(topics), len(topics))
     return _copied(rng, vocabulary, titles, [topics[title] for title in titles])
@@ -70,7 +71,9 @@ def look_up(rng: random.Random, vocabulary: Vocabulary, count: int, branches: in
     """
     key = rng.choices(LOOKUP_KEYS, LOOKUP_SHARES)[0]
     slugs = rng.sample(SLUGS, min(len(SLUGS), max(2, count // 3) if key == "best" else count))
-    ads = catalogue.make_candidates(rng, count=count, wanted=slugs, slugs=slugs, own_brands=rng.random() < OWN_BRANDS)
+    ads = catalogue.make_candidates(
+        rng, count=count, wanted=slugs, slugs=slugs, own_brands=rng.random() < OWN_BRANDS, parts=vocabulary.parts
+    )
     group, lines = _prefix(vocabulary, ads)
     having: dict[str | int, list[catalogue.LabAd]] = defaultdict(list)
     for ad in ads:
@@ -84,25 +87,31 @@ def look_up(rng: random.Random, vocabulary: Vocabulary, count: int, branches: in
             words = vocabulary.ids(f" {reading.topic_words(rng, of)}{BEST_OF if key == 'best' else ''}:")
         right = reading.highest(having[of]) if key == "best" else having[of]
         asked.append((words, None if key == "bid" else of, [lines[ad.candidate.ad_id] for ad in right]))
-    group.branches.append(_looked_up(rng, vocabulary, len(group.prefix), asked))
+    group.branches.append(_looked_up(rng, vocabulary, len(group.prefix), asked, list(lines.values())))
     return group
 
 
 def look_for_highest(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
     """The marker of the ad that bids most of all, again and again: bids compared, and nothing else."""
-    ads = catalogue.make_candidates(rng, count=count, own_brands=rng.random() < OWN_BRANDS)
+    ads = catalogue.make_candidates(rng, count=count, own_brands=rng.random() < OWN_BRANDS, parts=vocabulary.parts)
     group, lines = _prefix(vocabulary, ads)
     right = [lines[ad.candidate.ad_id] for ad in reading.highest(ads)]
-    group.branches.append(
-        _looked_up(rng, vocabulary, len(group.prefix), [(vocabulary.ids(f"{BEST_OF}:"), None, right)])
-    )
+    asked = [(vocabulary.ids(f"{BEST_OF}:"), None, right)]
+    group.branches.append(_looked_up(rng, vocabulary, len(group.prefix), asked, list(lines.values())))
     return group
 
 
 def _looked_up(
-    rng: random.Random, vocabulary: Vocabulary, height: int, asked: Sequence[tuple[list[int], str | None, list[Line]]]
+    rng: random.Random,
+    vocabulary: Vocabulary,
+    height: int,
+    asked: Sequence[tuple[list[int], str | None, list[Line]]],
+    lines: Sequence[Line],
 ) -> Branch:
-    """Questions, as words with the category they ask about, each followed by the marker of one of the right lines."""
+    """Questions, as words with the category they ask about, each followed by the marker of one of the right lines, or
+    by a slip.
+    """
+    follows = _follows(lines) if len(asked) > 1 else {}
     tokens: list[int] = []
     labels: list[int] = []
     looks: list[Look] = []
@@ -111,7 +120,16 @@ def _looked_up(
     for words, slug, right in asked:
         asked_at = height + len(tokens)
         at = len(tokens) + len(words)  # of the sign
-        line = rng.choice(right)
+        if slip := bool(follows) and rng.random() < SLIPS:
+            line = rng.choice(lines)
+            looks += _copied_out(line, at, follows)
+        else:
+            line = rng.choice(right)
+        tokens += [*words, rng.choice((vocabulary.sign, vocabulary.spaced_sign)), *line.marker[1:], vocabulary.line_end]
+        labels += [IGNORED] * (len(words) + 1)
+        labels += [*(_unless_free(line, follows) if slip else line.marker)[1:], IGNORED]
+        if slip:
+            continue
         picks = tuple(line.pick for line in right)
         if slug is not None:
             looks.append(Look(at + 1, Role.reader, tuple(range(asked_at, asked_at + len(words)))))
@@ -120,8 +138,6 @@ def _looked_up(
         looks += _spelled(line, at, told=tuple(range(asked_at, asked_at + len(words))) if slug is not None else ())
         if len(picks) == 1:
             decides.append(at + 1)
-        tokens += [*words, rng.choice((vocabulary.sign, vocabulary.spaced_sign)), *line.marker[1:], vocabulary.line_end]
-        labels += [IGNORED] * (len(words) + 1) + [*line.marker[1:], IGNORED]
     return Branch(tokens, labels, tuple(decides), tuple(looks), tuple(topics))
 
 
@@ -136,6 +152,35 @@ def _spelled(line: Line, at: int, *, told: tuple[int, ...]) -> list[Look]:
             looks.append(Look(at + n, Role.selector, again))
             if told:
                 looks.append(Look(at + n, Role.reader, told))
+    return looks
+
+
+def _follows(lines: Sequence[Line]) -> dict[tuple[int, ...], set[int]]:
+    """Which tokens may follow the beginnings of the lines' titles."""
+    follows: dict[tuple[int, ...], set[int]] = defaultdict(set)
+    for line in lines:
+        for at in range(1, len(line.marker) - 2):
+            follows[line.marker[1:at]].add(line.marker[at])
+    return follows
+
+
+def _unless_free(line: Line, follows: dict[tuple[int, ...], set[int]]) -> list[int]:
+    """The marker as labels, but for the sign and where the list lets it go on in several ways."""
+    last = len(line.marker) - 2
+    return [
+        IGNORED if at == 0 or (at < last and len(follows[line.marker[1:at]]) > 1) else token
+        for at, token in enumerate(line.marker)
+    ]
+
+
+def _copied_out(line: Line, at: int, follows: dict[tuple[int, ...], set[int]]) -> list[Look]:
+    """Where to look when only what is written tells how a marker goes on; its sign stands at `at`."""
+    looks = []
+    for n, label in enumerate(_unless_free(line, follows)[:-1]):  # in the list, the bid's token ends the marker
+        if label != IGNORED:
+            looks.append(Look(at + n, Role.copier, line.places(n)))
+            if again := line.again(n):
+                looks.append(Look(at + n, Role.selector, again))
     return looks
 
 
@@ -174,21 +219,15 @@ def _liners(lines: Sequence[Line]) -> tuple[Look, ...]:
 
 def _markers(rng: random.Random, vocabulary: Vocabulary, lines: Sequence[Line]) -> Branch:
     """Some of the list's records as markers, in random order."""
-    follows: dict[tuple[int, ...], set[int]] = defaultdict(set)
-    for line in lines:
-        for at in range(1, len(line.marker) - 2):
-            follows[line.marker[1:at]].add(line.marker[at])
+    follows = _follows(lines)
     tokens: list[int] = []
     labels: list[int] = []
     looks: list[Look] = []
     decides: list[int] = []  # where the id begins: the token that a broken marker breaks on
     for line in rng.sample(lines, min(len(lines), MARKERS)):
         decides.append(len(tokens) + len(line.marker) - 3)
-        for at, token in enumerate(line.marker):
-            free = at == 0 or (at < len(line.marker) - 2 and len(follows[line.marker[1:at]]) > 1)
-            if not free and at < len(line.marker) - 1:  # in the list, the bid's token ends the marker
-                looks.append(Look(len(labels), Role.copier, (line.start + at,)))
-            labels.append(IGNORED if free else token)
+        looks += [look for look in _copied_out(line, len(labels), follows) if look.role == Role.copier]
+        labels += _unless_free(line, follows)
         tokens += [vocabulary.spaced_sign, *line.marker[1:]]
     return Branch(tokens, labels, tuple(decides), tuple(looks))
 
@@ -246,7 +285,7 @@ def _branch(
     lines: dict[str, Line],
 ) -> Branch:
     """A question and its answer. Heads look at the topic now and then; at a marker's beginning, at what the ad was
-    taken for (the question, or an interest), and at the list.
+    taken for (the question, or an interest), and at the list. A slip is an ad placed that equals none.
     """
     context, telling = asked(vocabulary, text=text, about=about, profile=visitor.profile, interests=visitor.interests)
     coded = vocabulary.tok(reply + tokenizer.END, add_special_tokens=False, return_offsets_mapping=True)
@@ -255,6 +294,8 @@ def _branch(
     words = {name: tuple(len(prefix) + place for place in places) for name, places in telling.items()}
     looks = [Look(start + n, Role.reader, words[QUESTION]) for n in range(0, len(target), READ_EVERY)]
     known = [(start - 1, category)] if category else []
+    labels = list(target)
+    follows = _follows(list(lines.values())) if any(not place.equals for place in placed) else {}
     searched = 0
     for place in placed:
         marker = lines[place.ad.candidate.ad_id].marker
@@ -265,6 +306,11 @@ def _branch(
         at = begins[found + 1]  # the first token of the title
         if tuple(target[at : at + len(marker) - 2]) != marker[1:-1]:
             continue  # what stands around it changed its tokens
+        if not place.equals:  # a slip
+            line = lines[place.ad.candidate.ad_id]
+            looks += _copied_out(line, start + at - 1, follows)
+            labels[at : at + len(marker) - 2] = _unless_free(line, follows)[1:-1]
+            continue
         equals = tuple(lines[ad.candidate.ad_id].pick for ad in place.equals)
         looks += [Look(start + at, role, equals) for role in (Role.selector, Role.copier)]
         of = place.equals[0].category
@@ -276,7 +322,7 @@ def _branch(
         looks += _spelled(line, start + at - 1, told=taken_for)
     return Branch(
         context + target,
-        [IGNORED] * start + target,
+        [IGNORED] * start + labels,
         looks=tuple(looks),
         topics=tuple((at, SLUGS.index(slug)) for at, slug in known),
     )
@@ -288,7 +334,7 @@ def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, bra
     One more branch answers with nothing but markers: an answer holds too few of them to learn copying from.
     """
     slugs = rng.sample(SLUGS, branches)
-    ads = catalogue.make_candidates(rng, count=count, wanted=slugs[: count // 2])
+    ads = catalogue.make_candidates(rng, count=count, wanted=slugs[: count // 2], parts=vocabulary.parts)
     sold = [ad.category for ad in ads if ad.category]
     group, lines = _prefix(vocabulary, ads)
     for slug in slugs:
@@ -298,7 +344,7 @@ def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, bra
             else questions.training_question(rng, category=slug)
         )
         visitor = questions.visitor(rng, first=rng.choice(sold) if sold and rng.random() < FIRST_SOLD else None)
-        reply = answers.write(rng, question=question, ads=ads, interests=visitor.interests)
+        reply = _slipped(rng, answers.write(rng, question=question, ads=ads, interests=visitor.interests), ads)
         group.branches.append(
             _branch(
                 vocabulary,
@@ -320,9 +366,26 @@ def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, bra
     return group
 
 
+def _slipped(rng: random.Random, answer: answers.Answer, ads: Sequence[catalogue.LabAd]) -> answers.Answer:
+    """The answer, some of its markers slips. What a model samples is not always what it meant; where each marker fits
+    what it stands for, one learns to go on with what was meant, and mixes the two.
+    """
+    text, placed, begin = answer.text, [], 0
+    for place in answer.placed:
+        found = text.find(place.ad.marker, begin)
+        if found >= 0:  # not a broken marker
+            end = found + len(place.ad.marker)
+            if rng.random() < SLIPS:
+                place = answers.Placed(rng.choice(ads), ())
+                text = text[:found] + place.ad.marker + text[end:]
+            begin = found + len(place.ad.marker)
+        placed.append(place)
+    return answers.Answer(text, tuple(placed))
+
+
 def begin_answers(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
     """Questions and their answers up to the first tip, which decides the topic: more topics in as many tokens."""
-    group, lines = _prefix(vocabulary, catalogue.make_candidates(rng, count=count))
+    group, lines = _prefix(vocabulary, catalogue.make_candidates(rng, count=count, parts=vocabulary.parts))
     for slug in rng.choices(SLUGS, k=branches):
         question = questions.training_question(rng, category=slug)
         reply = answers.write(rng, question=question, ads=[])
@@ -353,16 +416,17 @@ def read_list(rng: random.Random, vocabulary: Vocabulary, count: int, branches: 
     """Which ad has the highest bid, fits a topic, is the best of both, has an id? Answered by its marker."""
     few = rng.sample(SLUGS, rng.choice((max(2, count // 8), max(2, count // 3), len(SLUGS))))
     own = rng.random() < OWN_BRANDS
-    ads = catalogue.make_candidates(rng, count=count, slugs=few, own_brands=own)
+    ads = catalogue.make_candidates(rng, count=count, slugs=few, own_brands=own, parts=vocabulary.parts)
     while len(reading.highest(ads)) > 1:
-        ads = catalogue.make_candidates(rng, count=count, slugs=few, own_brands=own)
+        ads = catalogue.make_candidates(rng, count=count, slugs=few, own_brands=own, parts=vocabulary.parts)
     group, lines = _prefix(vocabulary, ads)
     while len(group.branches) < branches:
         kind = rng.choices(reading.KINDS, READING_SHARES)[0]
         question = reading.reading_question(rng, ads=ads, kind=kind)
         if question is None:
             continue
-        ad = rng.choice(question.right)
+        slip = rng.random() < SLIPS
+        ad = rng.choice(ads if slip else question.right)
         branch = _branch(
             vocabulary,
             text=question.text,
@@ -370,12 +434,12 @@ def read_list(rng: random.Random, vocabulary: Vocabulary, count: int, branches: 
             category=question.category,
             visitor=questions.visitor(rng),
             reply=ad.marker,
-            placed=[answers.Placed(ad, question.right)],
+            placed=[answers.Placed(ad, () if slip else question.right)],
             prefix=group.prefix,
             lines=lines,
         )
         first = next(at for at, label in enumerate(branch.labels) if label != IGNORED) + 1
-        group.branches.append(replace(branch, decides=(first,) if len(question.right) == 1 else ()))
+        group.branches.append(replace(branch, decides=(first,) if len(question.right) == 1 and not slip else ()))
     return group
 
 

@@ -30,7 +30,7 @@ from training.lab.tokenizer import sample_texts, train_tokenizer
 from training.lab.wiring import draw, tell_topics, told_topics, wire_topics
 from training.lab.words import prime_words, renew_words
 
-RECIPE_VERSION = 6
+RECIPE_VERSION = 7
 
 
 @dataclass

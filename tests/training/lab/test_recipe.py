@@ -7,7 +7,19 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from training.lab import catalogue, curriculum, export, network, presets, reading, recipe, tokenizer, wiring, words  # noqa: E402
+from training.lab import (  # noqa: E402
+    answers,
+    catalogue,
+    curriculum,
+    export,
+    network,
+    presets,
+    reading,
+    recipe,
+    tokenizer,
+    wiring,
+    words,
+)
 from training.lab.groups import IGNORED, Group, Look, Role, Vocabulary  # noqa: E402
 from training.lab.muon import orthogonalised  # noqa: E402
 
@@ -161,7 +173,8 @@ def test_a_selector_looks_at_the_first_words_behind_the_bids_of_ads_that_may_sta
         assert len(later) >= 4
 
 
-def test_within_a_first_word_what_tells_the_topic_is_looked_at_again(vocabulary):
+def test_within_a_first_word_what_tells_the_topic_is_looked_at_again(vocabulary, monkeypatch):
+    monkeypatch.setattr(curriculum, "SLIPS", 0.0)
     group = curriculum.look_up(random.Random(2), vocabulary, 12, 6)
     topics = [look for branch, look in looks_of(group, Role.reader)]
     spelled = [look for branch, look in looks_of(group, Role.selector)]
@@ -169,6 +182,40 @@ def test_within_a_first_word_what_tells_the_topic_is_looked_at_again(vocabulary)
     assert {look.at for look in topics} == {look.at for look in spelled}
     known = {at + 1 for branch in group.branches for at, _ in branch.topics}
     assert known == {look.at for look in topics}
+
+
+@pytest.mark.parametrize("task", [curriculum.look_up, curriculum.read_list, curriculum.answer_questions])
+def test_after_a_slip_only_what_is_written_tells_how_a_marker_goes_on(vocabulary, task, monkeypatch):
+    monkeypatch.setattr(curriculum, "SLIPS", 1.0)
+    monkeypatch.setattr(answers, "LAST_OF_FOUR_BROKEN", 0.0)
+    signs, slips, off_topic = (vocabulary.sign, vocabulary.spaced_sign), 0, 0
+    for seed in range(3):
+        group = task(random.Random(seed), vocabulary, 12, 6)
+        for branch in group.branches:
+            first = next((at for at, label in enumerate(branch.labels) if label != IGNORED), 0)
+            for at, token in enumerate(branch.tokens[:-2]):
+                if token not in signs or at < first - 2:
+                    continue
+                end = branch.tokens.index(vocabulary.close, at) if vocabulary.close in branch.tokens[at:] else at
+                if end <= at + 3:
+                    continue
+                slips += 1
+                assert branch.labels[at + 1] == IGNORED  # it was not meant, so it is not learned
+                assert branch.labels[end - 2 : end + 1] != [IGNORED] * 3  # which ad it is shows there at the latest
+                within = [look for look in branch.looks if at + 1 < look.at <= end and look.role == Role.copier]
+                for look in within:
+                    assert branch.tokens[look.at] in [group.prefix[place] for place in look.places]
+                off_topic += not any(look.at == at + 1 and look.role == Role.selector for look in branch.looks)
+    assert slips >= 10
+    assert off_topic == slips
+
+
+def test_brands_are_made_of_any_tokens_but_of_no_held_out_part(vocabulary):
+    held_out = {part.lower() for part in (*catalogue.HELD_OUT_FIRST, *catalogue.HELD_OUT_SECOND)}
+    assert len(vocabulary.parts) > 100
+    assert not held_out & {part.lower() for part in vocabulary.parts}
+    brands = [catalogue.brand(random.Random(seed), parts=["qx"]) for seed in range(300)]
+    assert 0.25 < sum(brand.startswith("Qx") for brand in brands) / len(brands) < 0.5
 
 
 def test_a_title_s_first_word_stands_behind_its_bid_again_and_looks_at_the_title(vocabulary):
