@@ -15,8 +15,8 @@ from dataclasses import replace
 from chat.adllm import prompts
 from training.lab import answers, catalogue, questions, reading, tokenizer
 from training.lab.groups import IGNORED, SLUGS, Branch, Group, Line, Look, Role, Vocabulary
+from training.lab.markers import MARKERS, copied_markers, copied_out, followers, liner_looks, spelled, unless_free
 
-MARKERS = 24  # in a branch that copies
 READ_EVERY = 6  # tokens of an answer between two looks at the topic
 READING_SHARES = (0.25, 0.25, 0.35, 0.15)  # of the kinds of reading questions
 LOOKUP_KEYS, LOOKUP_SHARES = ("topic", "bid", "best"), (0.4, 0.2, 0.4)
@@ -111,7 +111,7 @@ def _looked_up(
     """Questions, as words with the category they ask about, each followed by the marker of one of the right lines, or
     by a slip.
     """
-    follows = _follows(lines) if len(asked) > 1 else {}
+    follows = followers(lines) if len(asked) > 1 else {}
     tokens: list[int] = []
     labels: list[int] = []
     looks: list[Look] = []
@@ -122,12 +122,12 @@ def _looked_up(
         at = len(tokens) + len(words)  # of the sign
         if slip := bool(follows) and rng.random() < SLIPS:
             line = rng.choice(lines)
-            looks += _copied_out(line, at, follows)
+            looks += copied_out(line, at, follows)
         else:
             line = rng.choice(right)
         tokens += [*words, rng.choice((vocabulary.sign, vocabulary.spaced_sign)), *line.marker[1:], vocabulary.line_end]
         labels += [IGNORED] * (len(words) + 1)
-        labels += [*(_unless_free(line, follows) if slip else line.marker)[1:], IGNORED]
+        labels += [*(unless_free(line, follows) if slip else line.marker)[1:], IGNORED]
         if slip:
             continue
         picks = tuple(line.pick for line in right)
@@ -135,53 +135,10 @@ def _looked_up(
             looks.append(Look(at + 1, Role.reader, tuple(range(asked_at, asked_at + len(words)))))
             topics += [(at + n, SLUGS.index(slug)) for n in range(line.word)]
         looks += [Look(at + 1, role, picks) for role in (Role.selector, Role.copier)]
-        looks += _spelled(line, at, told=tuple(range(asked_at, asked_at + len(words))) if slug is not None else ())
+        looks += spelled(line, at, told=tuple(range(asked_at, asked_at + len(words))) if slug is not None else ())
         if len(picks) == 1:
             decides.append(at + 1)
     return Branch(tokens, labels, tuple(decides), tuple(looks), tuple(topics))
-
-
-def _spelled(line: Line, at: int, *, told: tuple[int, ...]) -> list[Look]:
-    """Behind a marker's first token: the sign stands at `at`, what tells the topic at `told`. Brands share their parts,
-    so which ad it is must be told again at every token of the first word, where the list knows topics and bids, too.
-    """
-    looks = []
-    for n in range(2, len(line.marker) - 1):
-        looks.append(Look(at + n, Role.copier, line.places(n)))
-        if again := line.again(n):
-            looks.append(Look(at + n, Role.selector, again))
-            if told:
-                looks.append(Look(at + n, Role.reader, told))
-    return looks
-
-
-def _follows(lines: Sequence[Line]) -> dict[tuple[int, ...], set[int]]:
-    """Which tokens may follow the beginnings of the lines' titles."""
-    follows: dict[tuple[int, ...], set[int]] = defaultdict(set)
-    for line in lines:
-        for at in range(1, len(line.marker) - 2):
-            follows[line.marker[1:at]].add(line.marker[at])
-    return follows
-
-
-def _unless_free(line: Line, follows: dict[tuple[int, ...], set[int]]) -> list[int]:
-    """The marker as labels, but for the sign and where the list lets it go on in several ways."""
-    last = len(line.marker) - 2
-    return [
-        IGNORED if at == 0 or (at < last and len(follows[line.marker[1:at]]) > 1) else token
-        for at, token in enumerate(line.marker)
-    ]
-
-
-def _copied_out(line: Line, at: int, follows: dict[tuple[int, ...], set[int]]) -> list[Look]:
-    """Where to look when only what is written tells how a marker goes on; its sign stands at `at`."""
-    looks = []
-    for n, label in enumerate(_unless_free(line, follows)[:-1]):  # in the list, the bid's token ends the marker
-        if label != IGNORED:
-            looks.append(Look(at + n, Role.copier, line.places(n)))
-            if again := line.again(n):
-                looks.append(Look(at + n, Role.selector, again))
-    return looks
 
 
 def _topic(ad: catalogue.LabAd) -> int:
@@ -192,7 +149,7 @@ def _copied(
     rng: random.Random, vocabulary: Vocabulary, titles: list[tuple[int, ...]], topics: Sequence[int] = ()
 ) -> Group:
     group, lines = _listed(rng, vocabulary, titles)
-    group.branches.append(_markers(rng, vocabulary, lines))
+    group.branches.append(copied_markers(rng, vocabulary, lines))
     return replace(group, topics=tuple((line.pick, topic) for line, topic in zip(lines, topics, strict=False)))
 
 
@@ -205,31 +162,7 @@ def _listed(rng: random.Random, vocabulary: Vocabulary, titles: list[tuple[int, 
         marker = (vocabulary.sign, *title, *ad_id, vocabulary.close)
         lines.append(Line(len(prefix), len(prefix) + len(marker), marker))
         prefix += [*marker[:-1], bid, title[0], vocabulary.line_end]
-    return Group(prefix, [], looks=_liners(lines)), lines
-
-
-def _liners(lines: Sequence[Line]) -> tuple[Look, ...]:
-    titles = [tuple(range(line.start + 1, line.start + len(line.marker) - 3)) for line in lines]
-    return tuple(
-        Look(line.pick + n, Role.liner, title)
-        for line, title in zip(lines, titles, strict=True)
-        for n in range(1, line.word + 1)
-    )
-
-
-def _markers(rng: random.Random, vocabulary: Vocabulary, lines: Sequence[Line]) -> Branch:
-    """Some of the list's records as markers, in random order."""
-    follows = _follows(lines)
-    tokens: list[int] = []
-    labels: list[int] = []
-    looks: list[Look] = []
-    decides: list[int] = []  # where the id begins: the token that a broken marker breaks on
-    for line in rng.sample(lines, min(len(lines), MARKERS)):
-        decides.append(len(tokens) + len(line.marker) - 3)
-        looks += [look for look in _copied_out(line, len(labels), follows) if look.role == Role.copier]
-        labels += _unless_free(line, follows)
-        tokens += [vocabulary.spaced_sign, *line.marker[1:]]
-    return Branch(tokens, labels, tuple(decides), tuple(looks))
+    return Group(prefix, [], looks=liner_looks(lines)), lines
 
 
 def _prefix(vocabulary: Vocabulary, ads: Sequence[catalogue.LabAd]) -> tuple[Group, dict[str, Line]]:
@@ -246,7 +179,7 @@ def _prefix(vocabulary: Vocabulary, ads: Sequence[catalogue.LabAd]) -> tuple[Gro
         lines[ad.candidate.ad_id] = line
         topics += [(line.pick + n, _topic(ad)) for n in range(word)]
         prefix += tokens
-    return Group(prefix, [], looks=_liners(list(lines.values())), topics=tuple(topics)), lines
+    return Group(prefix, [], looks=liner_looks(list(lines.values())), topics=tuple(topics)), lines
 
 
 def asked(
@@ -295,7 +228,7 @@ def _branch(
     looks = [Look(start + n, Role.reader, words[QUESTION]) for n in range(0, len(target), READ_EVERY)]
     known = [(start - 1, category)] if category else []
     labels = list(target)
-    follows = _follows(list(lines.values())) if any(not place.equals for place in placed) else {}
+    follows = followers(list(lines.values())) if any(not place.equals for place in placed) else {}
     searched = 0
     for place in placed:
         marker = lines[place.ad.candidate.ad_id].marker
@@ -308,8 +241,8 @@ def _branch(
             continue  # what stands around it changed its tokens
         if not place.equals:  # a slip
             line = lines[place.ad.candidate.ad_id]
-            looks += _copied_out(line, start + at - 1, follows)
-            labels[at : at + len(marker) - 2] = _unless_free(line, follows)[1:-1]
+            looks += copied_out(line, start + at - 1, follows)
+            labels[at : at + len(marker) - 2] = unless_free(line, follows)[1:-1]
             continue
         equals = tuple(lines[ad.candidate.ad_id].pick for ad in place.equals)
         looks += [Look(start + at, role, equals) for role in (Role.selector, Role.copier)]
@@ -319,7 +252,7 @@ def _branch(
             looks.append(Look(start + at, Role.reader, taken_for))
             if category and of:
                 known += [(start + at - 1 + n, of) for n in range(line.word)]
-        looks += _spelled(line, start + at - 1, told=taken_for)
+        looks += spelled(line, start + at - 1, told=taken_for)
     return Branch(
         context + target,
         [IGNORED] * start + labels,
@@ -358,7 +291,7 @@ def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, bra
                 lines=lines,
             )
         )
-    copied = _markers(rng, vocabulary, list(lines.values()))
+    copied = copied_markers(rng, vocabulary, list(lines.values()))
     context, _ = asked(vocabulary, text=LIST_THEM, about="", profile=questions.visitor(rng).profile)
     looks = tuple(replace(look, at=len(context) + look.at) for look in copied.looks)
     # without `decides`, which would outweigh the answers

@@ -1,0 +1,79 @@
+"""How a marker is learned: which of its tokens, and where heads should look while it is written.
+
+Knows tokens and the lines of a candidate list, no ads.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+
+from training.lab.groups import IGNORED, Branch, Line, Look, Role, Vocabulary
+
+MARKERS = 24  # in a branch that copies
+
+
+def spelled(line: Line, at: int, *, told: tuple[int, ...]) -> list[Look]:
+    """Behind a marker's first token: the sign stands at `at`, what tells the topic at `told`. Brands share their parts,
+    so which ad it is must be told again at every token of the first word, where the list knows topics and bids, too.
+    """
+    looks = []
+    for n in range(2, len(line.marker) - 1):
+        looks.append(Look(at + n, Role.copier, line.places(n)))
+        if again := line.again(n):
+            looks.append(Look(at + n, Role.selector, again))
+            if told:
+                looks.append(Look(at + n, Role.reader, told))
+    return looks
+
+
+def followers(lines: Sequence[Line]) -> dict[tuple[int, ...], set[int]]:
+    """Which tokens may follow the beginnings of the lines' titles."""
+    follows: dict[tuple[int, ...], set[int]] = defaultdict(set)
+    for line in lines:
+        for at in range(1, len(line.marker) - 2):
+            follows[line.marker[1:at]].add(line.marker[at])
+    return follows
+
+
+def unless_free(line: Line, follows: dict[tuple[int, ...], set[int]]) -> list[int]:
+    """The marker as labels, but for the sign and where the list lets it go on in several ways."""
+    last = len(line.marker) - 2
+    return [
+        IGNORED if at == 0 or (at < last and len(follows[line.marker[1:at]]) > 1) else token
+        for at, token in enumerate(line.marker)
+    ]
+
+
+def copied_out(line: Line, at: int, follows: dict[tuple[int, ...], set[int]]) -> list[Look]:
+    """Where to look when only what is written tells how a marker goes on; its sign stands at `at`."""
+    looks = []
+    for n, label in enumerate(unless_free(line, follows)[:-1]):  # in the list, the bid's token ends the marker
+        if label != IGNORED:
+            looks.append(Look(at + n, Role.copier, line.places(n)))
+            if again := line.again(n):
+                looks.append(Look(at + n, Role.selector, again))
+    return looks
+
+
+def liner_looks(lines: Sequence[Line]) -> tuple[Look, ...]:
+    titles = [tuple(range(line.start + 1, line.start + len(line.marker) - 3)) for line in lines]
+    return tuple(
+        Look(line.pick + n, Role.liner, title)
+        for line, title in zip(lines, titles, strict=True)
+        for n in range(1, line.word + 1)
+    )
+
+
+def copied_markers(rng: random.Random, vocabulary: Vocabulary, lines: Sequence[Line]) -> Branch:
+    """Some of the list's records as markers, in random order."""
+    follows = followers(lines)
+    tokens: list[int] = []
+    labels: list[int] = []
+    looks: list[Look] = []
+    decides: list[int] = []  # where the id begins: the token that a broken marker breaks on
+    for line in rng.sample(lines, min(len(lines), MARKERS)):
+        decides.append(len(tokens) + len(line.marker) - 3)
+        looks += [look for look in copied_out(line, len(labels), follows) if look.role == Role.copier]
+        labels += unless_free(line, follows)
+        tokens += [vocabulary.spaced_sign, *line.marker[1:]]
+    return Branch(tokens, labels, tuple(decides), tuple(looks))
