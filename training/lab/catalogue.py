@@ -166,8 +166,7 @@ def make_candidates(
     any of the categories named by `slugs` (all of them).
 
     Unless each has a brand of its own, some brands sell several products, so that titles share their first words; in
-    some lists all brands are made of the same few parts. Others are made of `parts`, where given: pieces of words that
-    make a brand begin with any token. A model that saw few beginnings copies those and no others.
+    some lists all brands are made of the same few parts. Invented brands are mostly made of `parts`, where given.
     """
     slugs = list(slugs or load_topics())
     ids = rng.sample(range(1000, 10000), count)

@@ -99,10 +99,10 @@ class Vocabulary:
         self.numbers = [self.ids(f"{n:02d}")[0] for n in range(100)]
         taken = {self.ids(str(n))[0] for n in range(100)} | {self.ids(f"{n:02d}")[0] for n in range(100)}
         letters = [self.ids(letter)[0] for letter in string.ascii_letters]
+        self.words = letters + [i for i in range(259, len(tok) - len(tokenizer.FRAGMENTS)) if i not in taken]
         held_out = {part.lower() for part in (*catalogue.HELD_OUT_FIRST, *catalogue.HELD_OUT_SECOND)}
         pieces = (piece for piece in tok.get_vocab() if piece.isascii() and piece.isalpha())
         self.parts = sorted(piece for piece in pieces if piece.lower() not in held_out)  # what brands may be made of
-        self.words = letters + [i for i in range(259, len(tok) - len(tokenizer.FRAGMENTS)) if i not in taken]
 
     def ids(self, text: str) -> list[int]:
         return self.tok(text, add_special_tokens=False)["input_ids"]
