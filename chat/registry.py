@@ -58,8 +58,9 @@ def register(
     if not version:
         try:
             with transaction.atomic():
+                unused = _unused(name or builtin_name or _last_part(model))  # first: a row it saw is one the next finds
                 version = known.first() or ModelVersion.objects.create(
-                    name=_unused(name or builtin_name or _last_part(model)),
+                    name=unused,
                     base_url=base_url,
                     model=model,
                     source=source,
