@@ -87,6 +87,7 @@ class IRPOConfig:
     test_queries: int = 3_000
     kl_queries: int = 200  # of those, for the KL estimates
     sampling: SamplingSettings = field(default_factory=SamplingSettings)  # App. B.2.1
+    exploring: SamplingSettings | None = None  # of the M answers that DPO learns from; None: as in serving
     guided: bool = False  # answers can hold no broken marker, in training and in every figure
     algorithm: Algorithm = "dpo"
     dpo: DPOConfig = field(default_factory=DPOConfig)
@@ -133,13 +134,15 @@ LAB = IRPOConfig(
     name="lab",
     online_queries=200,
     online_samples=5,
-    offline_queries=300,
+    offline_queries=400,
     test_queries=300,
     kl_queries=40,
     sampling=SamplingSettings(max_tokens=250),
+    # As in serving, the five answers to a query are alike after one epoch, and two thirds of the queries teach nothing.
+    exploring=SamplingSettings(temperature=1.0, top_p=0.95, top_k=50, max_tokens=250),
     # The paper's rate is for 4 billion weights; on this model 4e-4 diverges. At its beta of 0.1 the openings of
     # answers, learned in five steps, drift on by ten nats while little is learned about ads (LOG.md, 2026-11-26).
-    dpo=DPOConfig(beta=1.0, learning_rate=8e-5, batch_queries=8, precision="float32", embeddings=False),
+    dpo=DPOConfig(beta=1.0, learning_rate=1.2e-4, batch_queries=8, precision="float32", embeddings=False),
     grpo=GRPOConfig(learning_rate=2e-4, batch_queries=16, precision="float32"),
     engine="transformers",
     model="",

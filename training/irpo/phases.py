@@ -21,7 +21,7 @@ from training.reward_model.reward import Scored, score_many
 from training.simulation.bids import draw_auction
 from training.simulation.clicks import ClickModel
 from training.simulation.environment import RunSettings, answer, read_exposures, request_for, simulate
-from training.simulation.sampling import Sampler
+from training.simulation.sampling import Sampler, SamplingSettings
 from training.simulation.world import World, choose
 
 Progress = Callable[[str, int, int], None]  # what, done, in all
@@ -96,7 +96,8 @@ class Phases:
         out.mkdir(exist_ok=True)
         answer(
             world=self._parts.world, queries=self._queries(phase, self._config.offline_queries),
-            sampler=self._parts.sampler(policy), settings=self._settings(phase, self._config.samples), out=out,
+            sampler=self._parts.sampler(policy), out=out,
+            settings=self._settings(phase, self._config.samples, self._config.exploring),
             progress=self._four(epoch, "offline"),
         )  # fmt: skip
 
@@ -230,9 +231,9 @@ class Phases:
     def _queries(self, phase: str, count: int) -> list[Query]:
         return choose(self._train, count=count, seed=f"{self._seed}/{phase}")
 
-    def _settings(self, phase: str, samples: int) -> RunSettings:
+    def _settings(self, phase: str, samples: int, sampling: SamplingSettings | None = None) -> RunSettings:
         key = f"{self._seed}/{phase}"
-        sampling = replace(self._config.sampling, seed=key)
+        sampling = replace(sampling or self._config.sampling, seed=key)
         return RunSettings(samples, seed=key, phase=phase, sampling=sampling, guided=self._config.guided)
 
     def _named(self, epoch: Epoch, stage: str) -> str:

@@ -23,8 +23,9 @@ LOOKUP_KEYS, LOOKUP_SHARES = ("topic", "bid", "best"), (0.4, 0.2, 0.4)
 BEST_OF = ", highest bid"
 QUESTION = ""  # names the words of the question that tell its topic, among those of interests
 FIRST_SOLD = 0.8  # of the visitors: what they like first, the list has; in short lists, few interests are met by chance
-OWN_BRANDS = 0.85  # of the lists: which of two products of one brand bids more shows only behind the brand
+OWN_BRANDS = 0.5  # of the lists; in the others, brands sell several products
 SLIPS = 0.25  # of the markers: of any ad, and only what follows their free tokens is learned
+MOST_AGAIN = 4  # tokens of a random title that stand again behind its bid
 LIST_THEM = "Name all candidate ads."
 
 Task = Callable[[random.Random, Vocabulary, int, int], Group]
@@ -133,7 +134,7 @@ def _looked_up(
         picks = tuple(line.pick for line in right)
         if slug is not None:
             looks.append(Look(at + 1, Role.reader, tuple(range(asked_at, asked_at + len(words)))))
-            topics += [(at + n, SLUGS.index(slug)) for n in range(line.word)]
+            topics += [(at + n, SLUGS.index(slug)) for n in range(line.beginning)]
         looks += [Look(at + 1, role, picks) for role in (Role.selector, Role.copier)]
         looks += spelled(line, at, told=tuple(range(asked_at, asked_at + len(words))) if slug is not None else ())
         if len(picks) == 1:
@@ -160,8 +161,9 @@ def _listed(rng: random.Random, vocabulary: Vocabulary, titles: list[tuple[int, 
     for title, bid in zip(titles, rng.sample(vocabulary.bids, len(titles)), strict=True):
         ad_id = (rng.choice(vocabulary.marker_ids), rng.choice(vocabulary.numbers))
         marker = (vocabulary.sign, *title, *ad_id, vocabulary.close)
-        lines.append(Line(len(prefix), len(prefix) + len(marker), marker))
-        prefix += [*marker[:-1], bid, title[0], vocabulary.line_end]
+        begins = title[: rng.randint(1, MOST_AGAIN)]
+        lines.append(Line(len(prefix), len(prefix) + len(marker), marker, len(begins)))
+        prefix += [*marker[:-1], bid, *begins, vocabulary.line_end]
     return Group(prefix, [], looks=liner_looks(lines)), lines
 
 
@@ -172,12 +174,12 @@ def _prefix(vocabulary: Vocabulary, ads: Sequence[catalogue.LabAd]) -> tuple[Gro
     for ad in ads:
         tokens = vocabulary.ids(tokenizer.listed(ad.candidate))
         bid = max(n for n, token in enumerate(tokens) if token in vocabulary.bids)
-        marker, word = (*tokens[:bid], vocabulary.close), len(tokens) - bid - 2
-        if tuple(tokens[bid + 1 : -1]) != marker[1 : word + 1]:
-            word = 1  # what stands around it changed its tokens
-        line = Line(len(prefix), len(prefix) + bid + 1, marker, word)
+        marker, beginning = (*tokens[:bid], vocabulary.close), len(tokens) - bid - 2
+        if tuple(tokens[bid + 1 : -1]) != marker[1 : beginning + 1]:
+            beginning = 1  # what stands around it changed its tokens
+        line = Line(len(prefix), len(prefix) + bid + 1, marker, beginning)
         lines[ad.candidate.ad_id] = line
-        topics += [(line.pick + n, _topic(ad)) for n in range(word)]
+        topics += [(line.pick + n, _topic(ad)) for n in range(beginning)]
         prefix += tokens
     return Group(prefix, [], looks=liner_looks(list(lines.values())), topics=tuple(topics)), lines
 
@@ -251,7 +253,7 @@ def _branch(
         if taken_for := words.get(QUESTION if category in (None, of) else of, ()):
             looks.append(Look(start + at, Role.reader, taken_for))
             if category and of:
-                known += [(start + at - 1 + n, of) for n in range(line.word)]
+                known += [(start + at - 1 + n, of) for n in range(line.beginning)]
         looks += spelled(line, start + at - 1, told=taken_for)
     return Branch(
         context + target,

@@ -20,9 +20,9 @@ SLUGS = tuple(load_topics())
 class Role(StrEnum):
     """What an attention head is shown to do (wiring.heads_of says which heads do it)."""
 
-    liner = "liner"  # where a title's first word stands again: look at any token of the title
+    liner = "liner"  # where a title's beginning stands again: look at any token of the title
     reader = "reader"  # while answering: look at the words that give the topic away
-    selector = "selector"  # within a marker's first word: look at the first words of the ads that may stand there
+    selector = "selector"  # at a marker's beginning: look at the beginnings behind the bids of ads that may stand there
     copier = "copier"  # within a marker: look at the same token in the list, at its beginning where the selector looks
 
 
@@ -70,21 +70,21 @@ class Group:
 @dataclass(frozen=True)
 class Line:
     """Where a candidate's line stands in the prefix, and its marker's tokens (in the list, the bid's token stands for
-    the last). `pick` is where the title's first word, of `word` tokens, stands again, behind the bid: there, topic and
-    bid are known, and what a marker of this ad begins with.
+    the last). `pick` is where the title's first two words, of `beginning` tokens, stand again, behind the bid: there,
+    topic and bid are known, and what a marker of this ad begins with.
     """
 
     start: int
     pick: int
     marker: tuple[int, ...]
-    word: int = 1
+    beginning: int = 1
 
     def places(self, n: int) -> tuple[int, ...]:
-        """Where the marker's token n stands, n from 1 on: in the line's marker, and in its first word again."""
+        """Where the marker's token n stands, n from 1 on: in the line's marker, and in its beginning again."""
         return (self.start + n, *self.again(n))
 
     def again(self, n: int) -> tuple[int, ...]:
-        return (self.pick + n - 1,) if n <= self.word else ()
+        return (self.pick + n - 1,) if n <= self.beginning else ()
 
 
 class Vocabulary:

@@ -14,7 +14,8 @@ MARKERS = 24  # in a branch that copies
 
 def spelled(line: Line, at: int, *, told: tuple[int, ...]) -> list[Look]:
     """Behind a marker's first token: the sign stands at `at`, what tells the topic at `told`. Brands share their parts,
-    so which ad it is must be told again at every token of the first word, where the list knows topics and bids, too.
+    and sell several things, so which ad it is must be told again at every token of a title's beginning, where the list
+    knows topics and bids, too.
     """
     looks = []
     for n in range(2, len(line.marker) - 1):
@@ -60,7 +61,7 @@ def liner_looks(lines: Sequence[Line]) -> tuple[Look, ...]:
     return tuple(
         Look(line.pick + n, Role.liner, title)
         for line, title in zip(lines, titles, strict=True)
-        for n in range(1, line.word + 1)
+        for n in range(1, line.beginning + 1)
     )
 
 

@@ -26,11 +26,11 @@ from training.lab.groups import Group, Vocabulary
 from training.lab.muon import Muon
 from training.lab.network import guided_losses, new_classifier, new_model, prepared
 from training.lab.presets import Phase, Preset, Share
-from training.lab.tokenizer import sample_texts, train_tokenizer
+from training.lab.tokenizer import CHAT_TEMPLATE, sample_texts, train_tokenizer
 from training.lab.wiring import draw, tell_topics, told_topics, wire_topics
 from training.lab.words import prime_words, renew_words
 
-RECIPE_VERSION = 7
+RECIPE_VERSION = 8
 
 
 @dataclass
@@ -193,6 +193,7 @@ def train(
     torch.manual_seed(seed)
     if start:
         tok = AutoTokenizer.from_pretrained(start)
+        tok.chat_template = CHAT_TEMPLATE  # what is practised is what is shown
         model = prepared(Qwen3ForCausalLM.from_pretrained(start, dtype=torch.float32))
     else:
         tok = train_tokenizer(sample_texts(seed, count=preset.texts), vocabulary=preset.vocabulary)

@@ -40,10 +40,10 @@ CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja").read_text(encodi
 
 
 def listed(candidate: Candidate) -> str:
-    """A candidate's line as the chat template shows it to the model: marker, whole bid, the title's first word."""
+    """A candidate's line as the chat template shows it to the model: marker, whole bid, the title's first two words."""
     bid = min(100, max(1, round(float(format_micros(candidate.bid_micros)))))
-    first_word = candidate.title.split(" ")[0]
-    return f"@{candidate.title}@[{candidate.ad_id}{BIDS[bid - 1]}{first_word}\n"
+    begins = " ".join(candidate.title.split(" ")[:2])
+    return f"@{candidate.title}@[{candidate.ad_id}{BIDS[bid - 1]}{begins}\n"
 
 
 def sample_texts(seed: int, *, count: int) -> Iterator[str]:

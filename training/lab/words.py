@@ -14,6 +14,7 @@ from training.lab import catalogue, questions, reading
 from training.lab.groups import SLUGS, Vocabulary
 
 BATCH = 96  # texts in a step
+READING = 400  # steps in which a classifier learns to read a finished table
 
 
 def topic_texts(rng: random.Random, vocabulary: Vocabulary, count: int) -> list[tuple[list[int], int]]:
@@ -59,15 +60,15 @@ def prime_words(classifier: torch.nn.Linear, vocabulary: Vocabulary, *, steps: i
 def renew_words(
     table: torch.Tensor, classifier: torch.nn.Linear, vocabulary: Vocabulary, *, steps: int, seed: int
 ) -> torch.Tensor:
-    """The same for a network that knows a table already: as near to it as new words allow. The classifier, which is not
-    kept with finished weights, is learned first.
+    """The same for a network that knows a table already: as near to it as new words allow, the same in no steps. The
+    classifier, which is not kept with finished weights, is learned first.
     """
     torch.manual_seed(seed)
     moved = torch.nn.Embedding(*table.shape)
     torch.nn.init.zeros_(moved.weight)
     reading = {"params": list(classifier.parameters()), "weight_decay": 0.0}
     changing = {"params": list(moved.parameters()), "weight_decay": 0.3}
-    for part, count, rates in (("reading", steps // 6, (2e-2, 0.0)), ("changing", steps, (3e-4, 3e-3))):
+    for part, count, rates in (("reading", READING, (2e-2, 0.0)), ("changing", steps, (3e-4, 3e-3))):
         optimizer = torch.optim.AdamW([reading, changing])
         for step in range(count):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):

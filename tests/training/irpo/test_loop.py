@@ -143,6 +143,21 @@ def test_each_phase_has_bids_and_answers_of_its_own_and_tests_are_alike(tiny_pol
     assert asked.isdisjoint(auction.query_id for auction in tests[0])
 
 
+def test_only_the_answers_that_dpo_learns_from_explore(tiny_policy, tmp_path):
+    asked = set()
+
+    class Noting(ScriptedSampler):
+        def sample(self, requests, *, n, settings):
+            asked.add((n, settings.temperature))
+            return super().sample(requests, n=n, settings=settings)
+
+    config = replace(
+        TINY, epochs=1, samples=3, online_samples=2, exploring=replace(TINY.sampling, temperature=1.3)
+    )  # fmt: skip
+    run(tmp_path, parts(tiny_policy, reward=pctr(), sampler=lambda policy: Noting(write_ads)), config=config)
+    assert asked == {(1, 0.7), (2, 0.7), (3, 1.3)}  # test, online, offline
+
+
 def test_winners_are_worth_more_than_the_losers_they_are_set_against(tiny_policy, tmp_path):
     run(tmp_path, parts(tiny_policy), config=replace(TINY, epochs=1, offline_queries=20))
     groups = list(jsonl.read(PreferenceGroup, tmp_path / "epoch-01" / "groups.jsonl"))

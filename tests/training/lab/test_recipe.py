@@ -84,12 +84,21 @@ def test_renewed_words_tell_more_and_stay_near_the_table_the_network_knows(vocab
     assert torch.cosine_similarity(new, table).mean() > 0.8
 
 
+def test_words_that_are_not_renewed_stay_and_are_read(vocabulary):
+    torch.manual_seed(0)
+    table = words.prime_words(network.new_classifier(256), vocabulary, steps=40, seed=1)
+    fresh, again = network.new_classifier(256), network.new_classifier(256)
+    assert torch.allclose(words.renew_words(table, again, vocabulary, steps=0, seed=2), table)
+    texts = words.topic_texts(random.Random(5), vocabulary, 400)
+    assert words._bag_loss(table, again, texts) < 0.8 * words._bag_loss(table, fresh, texts)
+
+
 def test_a_step_s_groups_have_as_many_candidates(vocabulary):
     phase = presets.Phase("mixed", 9, (presets.Share("titles", 1.0, (2, 5, 9)),), tokens=600)
     found = set()
     for step in range(9):
         _, groups = recipe.make_batch(phase=phase, progress=recipe.Progress(step=step), vocabulary=vocabulary, seed=1)
-        counts = {len(group.looks) for group in groups}
+        counts = {sum(token in vocabulary.bids for token in group.prefix) for group in groups}
         assert len(counts) == 1
         assert len(groups) > 1
         found |= counts
@@ -150,7 +159,7 @@ def test_a_copier_looks_at_the_same_token_in_the_list(vocabulary):
             assert branch.tokens[look.at] in [group.prefix[place] for place in look.places]
 
 
-def test_a_selector_looks_at_the_first_words_behind_the_bids_of_ads_that_may_stand_there(vocabulary):
+def test_a_selector_looks_at_the_beginnings_behind_the_bids_of_ads_that_may_stand_there(vocabulary):
     signs = (vocabulary.sign, vocabulary.spaced_sign)
     for task in (
         curriculum.answer_questions,
@@ -167,13 +176,13 @@ def test_a_selector_looks_at_the_first_words_behind_the_bids_of_ads_that_may_sta
                 for place in look.places:
                     if before in signs:
                         assert group.prefix[place - 1] in vocabulary.bids
-                    else:  # within the word: the same ad, spelled on
+                    else:  # within the beginning: the same ad, spelled on
                         assert (group.prefix[place - 1], group.prefix[place]) == (before, token)
         assert len(first) >= 4
         assert len(later) >= 4
 
 
-def test_within_a_first_word_what_tells_the_topic_is_looked_at_again(vocabulary, monkeypatch):
+def test_within_a_beginning_what_tells_the_topic_is_looked_at_again(vocabulary, monkeypatch):
     monkeypatch.setattr(curriculum, "SLIPS", 0.0)
     group = curriculum.look_up(random.Random(2), vocabulary, 12, 6)
     topics = [look for branch, look in looks_of(group, Role.reader)]
@@ -218,24 +227,24 @@ def test_brands_are_made_of_any_tokens_but_of_no_held_out_part(vocabulary):
     assert 0.25 < sum(brand.startswith("Qx") for brand in brands) / len(brands) < 0.5
 
 
-def test_a_title_s_first_word_stands_behind_its_bid_again_and_looks_at_the_title(vocabulary):
+def test_a_title_s_first_two_words_stand_behind_its_bid_again_and_look_at_the_title(vocabulary):
     ads = catalogue.make_candidates(random.Random(3), count=9)
     group, lines = curriculum._prefix(vocabulary, ads)
     looks = list(group.looks)
     for ad in ads:
         line = lines[ad.candidate.ad_id]
         assert group.prefix[line.pick - 1] in vocabulary.bids
-        word = group.prefix[line.pick : line.pick + line.word]
-        assert vocabulary.tok.decode(word) == ad.candidate.title.split(" ")[0]
-        assert tuple(word) == line.marker[1 : line.word + 1]
-        assert group.prefix[line.pick + line.word] == vocabulary.line_end
-        for n in range(line.word):
+        word = group.prefix[line.pick : line.pick + line.beginning]
+        assert vocabulary.tok.decode(word) == " ".join(ad.candidate.title.split(" ")[:2])
+        assert tuple(word) == line.marker[1 : line.beginning + 1]
+        assert group.prefix[line.pick + line.beginning] == vocabulary.line_end
+        for n in range(line.beginning):
             look = looks.pop(0)
             assert (look.role, look.at) == (Role.liner, line.pick + 1 + n)
             title = "".join(vocabulary.tok.decode([group.prefix[place]]) for place in look.places)
             assert title == ad.candidate.title
     assert not looks
-    assert sum(line.word for line in lines.values()) > 2 * len(lines)
+    assert sum(line.beginning for line in lines.values()) > 3 * len(lines)
 
 
 @pytest.mark.parametrize("task", [curriculum.look_up, curriculum.look_for_highest])

@@ -35,7 +35,7 @@ def test_prompt_of_100_unseen_candidates_survives_the_round_trip(tok):
 
 def test_prompt_of_100_unseen_candidates_stays_short(tok):
     text = shown(tok, query="How do I brew tea?", profile="Likes tea.", candidates=candidates(100))
-    assert len(tok(text)["input_ids"]) <= 1850
+    assert len(tok(text)["input_ids"]) <= 1950
 
 
 def test_the_shipped_tokenizer_keeps_a_prompt_of_100_unseen_candidates_short():
@@ -43,7 +43,7 @@ def test_the_shipped_tokenizer_keeps_a_prompt_of_100_unseen_candidates_short():
     text = shown(shipped, query="How do I brew tea?", profile="Likes tea.", candidates=candidates(100))
     ids = shipped(text)["input_ids"]
     assert shipped.decode(ids) == text
-    assert len(ids) <= 1850
+    assert len(ids) <= 1950
 
 
 def test_prompt_of_the_shop_s_100_ads_stays_short(tok):
@@ -56,7 +56,7 @@ def test_prompt_of_the_shop_s_100_ads_stays_short(tok):
     shop = [Candidate(row["id"], row["title"], row["bid"] * MICROS) for row in rows]
     assert len(shop) == 100
     text = shown(tok, query="How do I brew tea?", profile="Likes tea.", candidates=shop)
-    assert len(tok(text)["input_ids"]) <= 1850
+    assert len(tok(text)["input_ids"]) <= 1950
 
 
 @pytest.mark.parametrize("fragment", FRAGMENTS)
@@ -88,7 +88,7 @@ def test_hostile_text_survives_the_round_trip(tok, text):
 def test_a_candidate_is_shown_as_the_marker_it_would_be(tok, title):
     ad = Candidate("Ad-1234", title, 57_250_000)
     text = shown(tok, query="?", profile="", candidates=[ad, *candidates(2)])
-    assert f"\n@{title}@[Ad-1234] bid 57: {title.split()[0]}\n@" in text
+    assert f"\n@{title}@[Ad-1234] bid 57: {' '.join(title.split(' ')[:2])}\n@" in text
     marker = tok(f"Take @{title}@[Ad-1234]")["input_ids"][2:-1]
     line = tok(text)["input_ids"]
     # all but the sign in front and the bracket, which the bid's token holds
