@@ -178,13 +178,21 @@ def train(
     if not config.embeddings:
         for table in (model.get_input_embeddings(), model.get_output_embeddings()):
             table.requires_grad_(False)
+    layers = model.get_decoder().layers
+    if config.frozen >= len(layers):
+        raise DataError(f"frozen is {config.frozen}, and the model has {len(layers)} layers: nothing would be trained")
+    for layer in layers[: config.frozen]:
+        layer.requires_grad_(False)
     model = workers.shard(model)
 
     # 1) What is trained; named before the first forward, which leaves some of a sharded model's weights gathered.
     if config.lora:
         from peft import LoraConfig, get_peft_model
 
-        adapters = LoraConfig(r=config.lora.rank, lora_alpha=config.lora.alpha, target_modules="all-linear")
+        below = rf".*\.layers\.({'|'.join(map(str, range(config.frozen)))})\..*" if config.frozen else None
+        adapters = LoraConfig(
+            r=config.lora.rank, lora_alpha=config.lora.alpha, target_modules="all-linear", exclude_modules=below
+        )
         model = get_peft_model(model, adapters).eval()
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 

@@ -18,6 +18,7 @@ def test_the_paper_s_numbers():
         (DPOConfig, {"beta": 0}, "beta must be above 0"),
         (DPOConfig, {"learning_rate": float("nan")}, "learning_rate must be above 0"),
         (DPOConfig, {"warmup_ratio": 1}, "warmup_ratio"),
+        (DPOConfig, {"frozen": -1}, "frozen must not be negative"),
         (GRPOConfig, {"beta": -1}, "beta must not be negative"),
         (GRPOConfig, {"batch_queries": 0}, "batch_queries must be above 0"),
         (IRPOConfig, {"samples": 1}, "at least 2"),

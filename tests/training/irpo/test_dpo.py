@@ -164,6 +164,20 @@ def test_embeddings_can_be_left_alone(tiny_policy, tmp_path):
     assert "model.layers.0.mlp.up_proj.weight" in changed
 
 
+@pytest.mark.parametrize("lora", [None, LoRA(rank=2, alpha=4)])
+def test_lower_layers_can_be_left_alone(tiny_policy, tmp_path, lora):
+    run(tiny_policy, tmp_path, config=replace(CONFIG, frozen=1, lora=lora))
+    before, after = (dpo.load_policy(path, device="cpu")[0] for path in (tiny_policy, tmp_path / "policy"))
+    changed = {name for name, weight in after.named_parameters() if not torch.equal(weight, before.get_parameter(name))}
+    assert "model.layers.1.mlp.up_proj.weight" in changed
+    assert not [name for name in changed if "layers.0." in name]
+
+
+def test_a_model_without_so_many_layers_is_refused(tiny_policy, tmp_path):
+    with pytest.raises(DataError, match="frozen is 2, and the model has 2 layers"):
+        run(tiny_policy, tmp_path, config=replace(CONFIG, frozen=2))
+
+
 def test_references_of_other_groups_are_refused(tiny_policy, tmp_path):
     run(tiny_policy, tmp_path)
     shutil.rmtree(tmp_path / "policy")
