@@ -178,11 +178,12 @@ def train(
     if not config.embeddings:
         for table in (model.get_input_embeddings(), model.get_output_embeddings()):
             table.requires_grad_(False)
-    layers = model.get_decoder().layers
-    if config.frozen >= len(layers):
-        raise DataError(f"frozen is {config.frozen}, and the model has {len(layers)} layers: nothing would be trained")
-    for layer in layers[: config.frozen]:
-        layer.requires_grad_(False)
+    if config.frozen:
+        layers = model.get_decoder().layers
+        if config.frozen >= len(layers):
+            raise DataError(f"frozen is {config.frozen}, and the model has only {len(layers)} layers")
+        for layer in layers[: config.frozen]:
+            layer.requires_grad_(False)
     model = workers.shard(model)
 
     # 1) What is trained; named before the first forward, which leaves some of a sharded model's weights gathered.

@@ -174,7 +174,7 @@ def test_lower_layers_can_be_left_alone(tiny_policy, tmp_path, lora):
 
 
 def test_a_model_without_so_many_layers_is_refused(tiny_policy, tmp_path):
-    with pytest.raises(DataError, match="frozen is 2, and the model has 2 layers"):
+    with pytest.raises(DataError, match="frozen is 2, and the model has only 2 layers"):
         run(tiny_policy, tmp_path, config=replace(CONFIG, frozen=2))
 
 

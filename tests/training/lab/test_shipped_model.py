@@ -37,11 +37,20 @@ def figures_of(sampler, *, count, guided):
     return check.judge(cases=cases, texts=list(check.write_answers(sampler=sampler, cases=cases, guided=guided)))
 
 
-def test_as_the_site_serves_it_it_answers_on_topic_and_copies_unseen_titles(sampler):
-    figures = figures_of(sampler, count=40, guided=True)
-    assert figures["on_topic_answers"] >= 0.9  # keeps what is there; the target, 0.95, is for check_lab_model to judge
-    assert (figures["exact_markers"], figures["format_errors"]) == (1.0, {})
-    assert figures["markers"] >= 20
+@pytest.fixture(scope="module")
+def served(sampler):
+    return figures_of(sampler, count=40, guided=True)
+
+
+@pytest.mark.xfail(strict=True, reason="the weights that ship miss the topic too often: LOG.md, 2026-11-26")
+def test_as_the_site_serves_it_it_answers_on_topic(served):
+    assert served["on_topic_answers"] >= 0.95
+
+
+def test_as_the_site_serves_it_it_copies_unseen_titles_and_mostly_keeps_to_the_topic(served):
+    assert served["on_topic_answers"] >= 0.9
+    assert (served["exact_markers"], served["format_errors"]) == (1.0, {})
+    assert served["markers"] >= 20
 
 
 @pytest.fixture(scope="module")
