@@ -63,6 +63,22 @@ ABOUT_KEYWORD = (
     "How often do I need {k}?",
     "What should I check before buying {k}?",
 )
+ABOUT_PRODUCT = (
+    "Can you recommend {a}?",
+    "What should I look for when buying {a}?",
+    "I am looking for {a}. What do you suggest?",
+    "Is it worth spending more on {a}?",
+    "I want to give my sister {a}. Any ideas?",
+    "I would like to give my father {a} for his birthday. What is a good choice?",
+    "Do I really need {a}?",
+    "I have to replace my {p}. What is good?",
+    "How do I choose {a}?",
+    "How much should I spend on {a}?",
+    "I have never bought {a} before. Where do I start?",
+    "What makes a difference with {a}?",
+    "Which brand of {p} is good?",
+    "Does it matter which {p} I buy?",
+)
 # Sentences in parts: thousands of ways to ask, so that the topic is found whatever stands around it.
 ASKS = (
     "Can you",
@@ -122,7 +138,11 @@ _FILLERS = (
     "thus time tip tired to today together told too took top total toward tried true trust try turn twice type under "
     "unless until upon us use useful using usual usually value various very wait want warm was watching way we week "
     "weekend well went were wet what whatever when where whether which while who whole whose why wide will winter "
-    "wish with within without wonder word work working would write wrong year yes yet you young your yourself"
+    "wish with within without wonder word work working would write wrong year yes yet you young your yourself "
+    "can't won't don't doesn't didn't isn't wasn't couldn't wouldn't haven't I'm I've I'd it's that's what's there's "
+    "let's you're we're they're nothing's somebody's mine's longer buy buying bought choose decided tell told worth "
+    "stand stands lasts ends anymore broke fail failed fails gift present birthday person stranger neighbour "
+    "colleague brother uncle aunt mum dad price cost half double hours tonight yesterday tomorrow"
 )
 FILLERS = tuple(_FILLERS.split())
 WHO = (

@@ -1,10 +1,12 @@
 """Questions and visitor profiles for the lab Ad-LLM. Knows what is held out, nothing of ads or answers."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from training.lab.phrases import (
     ABOUT_KEYWORD,
+    ABOUT_PRODUCT,
     ABOUT_TOPIC,
     AFTER,
     ASKS,
@@ -40,6 +42,32 @@ class Question:
     about: str = ""
 
 
+# Nouns that take no article.
+_MASS_WORDS = (
+    "coffee tea powder granola flour sunscreen lotion gel oil shampoo conditioner toothpaste floss mouthwash incense "
+    "glue soil food vinegar wax fabric yarn cream toner serum cleanser balm tape line art"
+)
+_MASS = frozenset(_MASS_WORDS.split())
+_NAMES = {"Earl", "Grey", "French", "Japanese", "Bluetooth", "Olympic"}
+
+
+def bare(product: str) -> str:
+    """A product noun of topics.md inside a sentence: "GPS Running Watch" -> "GPS running watch"."""
+    return " ".join(
+        word if word in _NAMES or sum(char.isupper() for char in word) > 1 else word.lower() for word in product.split()
+    )
+
+
+def with_article(product: str) -> str:
+    """The same with its article: "an espresso machine", "running socks", "potting soil"."""
+    noun = bare(product)
+    head = noun.split(" for ")[0].split(" with ")[0].split()[-1]
+    if head in _MASS or (head.endswith("s") and not head.endswith(("ss", "ens"))):
+        return noun
+    spoken_vowel = noun[0].lower() in "aeiou" and not noun.startswith(("USB", "uku", "uni"))
+    return f"{'an' if spoken_vowel else 'a'} {noun}"
+
+
 def held_out_topic(category: Category) -> tuple[int, str]:
     """The topic of each category that no training question names: the last one of its last thread."""
     return len(category.threads) - 1, category.threads[-1].topics[-1]
@@ -50,12 +78,20 @@ def held_out_question(category: Category) -> tuple[int, str]:
     return 1, category.threads[1].questions[-1]
 
 
+def _ask_about(rng: random.Random, topic: str, forms: Sequence[str]) -> str:
+    return rng.choice(forms).format(t=topic) if rng.random() < 0.45 else _carried(rng, topic)
+
+
+def _carried(rng: random.Random, topic: str) -> str:
+    return _carrier(rng).format(t=topic)
+
+
 def _carrier(rng: random.Random) -> str:
     """A sentence put together from parts, with {t} where the topic goes."""
     on = rng.choice(ON)
     kind = rng.random()
-    if kind < 0.25:
-        words = rng.sample(FILLERS, rng.randint(1, 7))
+    if kind < 0.35:
+        words = rng.sample(FILLERS, rng.randint(1, 10))
         words.insert(rng.randint(0, len(words)), "{t}")
         return " ".join(words) + rng.choice(("", "?", "."))
     if kind < 0.6:
@@ -90,29 +126,33 @@ def training_question(rng: random.Random, *, category: str) -> Question:
     """A question about the category, never one of the held-out strings."""
     entry = load_topics()[category]
     kind = rng.random()
-    thread = rng.randrange(len(entry.threads))
+    thread: int | None = None
     about = ""
-    if kind < 0.3:
+    if kind < 0.2:
+        thread = rng.randrange(len(entry.threads))
         spare = held_out_topic(entry)
         about = rng.choice([t for t in entry.threads[thread].topics if (thread, t) != spare])
-        form = rng.choice(ABOUT_TOPIC) if rng.random() < 0.5 else _carrier(rng)
-        text = form.format(t=about)
-    elif kind < 0.5:
+        text = _ask_about(rng, about, ABOUT_TOPIC)
+    elif kind < 0.3:
+        thread = rng.randrange(len(entry.threads))
         spare = held_out_question(entry)
         text = rng.choice([q for q in entry.threads[thread].questions if (thread, q) != spare])
-    elif kind < 0.75:
+    elif kind < 0.5:
+        text = rng.choice(entry.questions)
+    elif kind < 0.74:
         about = rng.choice(entry.related + entry.asked + entry.wants)
-        text = (rng.choice(ABOUT_TOPIC) if rng.random() < 0.4 else _carrier(rng)).format(t=about)
-        thread = None
+        text = _ask_about(rng, about, ABOUT_TOPIC)
+    elif kind < 0.88:
+        about, other = rng.sample(entry.keywords, 2)
+        forms = ABOUT_KEYWORD if rng.random() < 0.7 else ABOUT_TOPIC
+        text = rng.choice(forms).format(k=about, l=other, t=about) if rng.random() < 0.7 else _carried(rng, about)
     else:
-        words = rng.sample(entry.keywords, 2)
-        if rng.random() < 0.25:
-            words[0] = rng.choice(entry.products).lower()
-        how = rng.random()
-        form = rng.choice(ABOUT_KEYWORD) if how < 0.5 else rng.choice(ABOUT_TOPIC) if how < 0.7 else _carrier(rng)
-        about = words[0]
-        text = form.format(k=about, l=words[1], t=about)
-        thread = None
+        product = rng.choice(entry.products)
+        about = bare(product)
+        if rng.random() < 0.5:
+            text = rng.choice(ABOUT_PRODUCT).format(a=with_article(product), p=about)
+        else:
+            text = _carried(rng, rng.choice((about, f"my {about}", with_article(product))))
     text = _dress(rng, text[0].upper() + text[1:])
     return Question(_misspell(rng, text) if rng.random() < 0.04 else text, category, thread, about=about)
 

@@ -34,6 +34,7 @@ class Category:
     asked: tuple[str, ...]  # in questions alone, so that titles keep to what they were
     wants: tuple[str, ...]  # what people want help with, in questions alone
     products: tuple[str, ...]
+    questions: tuple[str, ...]  # of all kinds, which any of its tips answers; training asks them as they are
     threads: tuple[Thread, ...]
 
 
@@ -48,10 +49,13 @@ def parse_topics(text: str) -> dict[str, Category]:
         header, *lines = block.splitlines()
         slug, _, phrase = header.partition(": ")
         fields: dict[str, tuple[str, ...]] = {}
+        asked: list[str] = []
         threads: list[dict[str, list[str]]] = []
         for line in filter(None, map(str.strip, lines)):
             if line.startswith("### "):
                 threads.append({"topics": list(_items(line[4:])), "questions": [], "tips": []})
+            elif not threads and line[:2] == "? ":
+                asked.append(line[2:])
             elif threads and line[:2] in ("? ", "- "):
                 threads[-1]["questions" if line[0] == "?" else "tips"].append(line[2:])
             elif line.startswith(("keywords: ", "related: ", "asked: ", "wants: ", "products: ")):
@@ -59,14 +63,15 @@ def parse_topics(text: str) -> dict[str, Category]:
                 fields[key] = _items(value)
             else:
                 raise TopicsError(f"{slug}: cannot read the line {line!r}")
-        if len(threads) != 3 or any(not all(thread.values()) for thread in threads) or len(fields) != 5:
+        if len(threads) != 3 or any(not all(thread.values()) for thread in threads) or len(fields) != 5 or not asked:
             raise TopicsError(
-                f"{slug}: needs keywords, related and asked words, wants and products, "
+                f"{slug}: needs keywords, related and asked words, wants, products and questions, "
                 "three threads of topics, questions, tips"
             )
         categories[slug] = Category(
             slug=slug,
             phrase=phrase,
+            questions=tuple(asked),
             threads=tuple(Thread(**{key: tuple(value) for key, value in thread.items()}) for thread in threads),
             **fields,
         )

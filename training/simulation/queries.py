@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from training.dataset.records import Split
-from training.lab.questions import ABOUT_TOPIC, HELD_OUT_ABOUT, held_out_question, held_out_topic
+from training.lab.phrases import ABOUT_PRODUCT, ABOUT_TOPIC, HELD_OUT_ABOUT
+from training.lab.questions import bare, held_out_question, held_out_topic, with_article
 from training.lab.topics import Category, load_topics
 from training.simulation import elsewhere
 from training.simulation.profiles import Person
@@ -74,22 +75,6 @@ _ACTIVITY = {  # ways that want something one does
     "How does one improve at {t}?",
 }
 _ABOUT = tuple(form for form in ABOUT_TOPIC if form not in _STIFF)
-_ABOUT_PRODUCT = (
-    "Can you recommend {a}?",
-    "What should I look for when buying {a}?",
-    "I am looking for {a}. What do you suggest?",
-    "Is it worth spending more on {a}?",
-    "I want to give my sister {a}. Any ideas?",
-    "I would like to give my father {a} for his birthday. What is a good choice?",
-    "Do I really need {a}?",
-    "I have to replace my {p}. What is good?",
-    "How do I choose {a}?",
-    "How much should I spend on {a}?",
-    "I have never bought {a} before. Where do I start?",
-    "What makes a difference with {a}?",
-    "Which brand of {p} is good?",
-    "Does it matter which {p} I buy?",
-)
 _HELD_OUT_PRODUCT = (
     "I am about to get {a}. What matters?",
     "Would {a} make sense for me?",
@@ -106,31 +91,6 @@ _ENDINGS = (
     "Please answer in simple words.",
     "Any help is welcome.",
 )
-
-# Nouns that take no article.
-_MASS_WORDS = (
-    "coffee tea powder granola flour sunscreen lotion gel oil shampoo conditioner toothpaste floss mouthwash incense "
-    "glue soil food vinegar wax fabric yarn cream toner serum cleanser balm tape line art"
-)
-_MASS = frozenset(_MASS_WORDS.split())
-_NAMES = {"Earl", "Grey", "French", "Japanese", "Bluetooth", "Olympic"}
-
-
-def bare(product: str) -> str:
-    """A product noun of topics.md inside a sentence: "GPS Running Watch" -> "GPS running watch"."""
-    return " ".join(
-        word if word in _NAMES or sum(char.isupper() for char in word) > 1 else word.lower() for word in product.split()
-    )
-
-
-def with_article(product: str) -> str:
-    """The same with its article: "an espresso machine", "running socks", "potting soil"."""
-    noun = bare(product)
-    head = noun.split(" for ")[0].split(" with ")[0].split()[-1]
-    if head in _MASS or (head.endswith("s") and not head.endswith(("ss", "ens"))):
-        return noun
-    spoken_vowel = noun[0].lower() in "aeiou" and not noun.startswith(("USB", "uku", "uni"))
-    return f"{'an' if spoken_vowel else 'a'} {noun}"
 
 
 class BuiltinQueries:
@@ -207,7 +167,7 @@ def _trained(rng: random.Random, entry: Category) -> str:
         return rng.choice([text for text in thread.questions if not any(words in text for words in spare)])
     if kind < 0.65:
         return _about_topic(rng, _ABOUT, rng.choice([topic for topic in thread.topics if topic not in spare]))
-    return _about_product(rng, _ABOUT_PRODUCT, entry)
+    return _about_product(rng, ABOUT_PRODUCT, entry)
 
 
 def _held_out(rng: random.Random, entry: Category) -> str:

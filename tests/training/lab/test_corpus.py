@@ -57,6 +57,29 @@ def test_held_out_questions_and_brands_are_never_trained_on():
     assert not set(catalogue.HELD_OUT_SECOND) & set(catalogue.SECOND_PARTS)
 
 
+def test_what_the_topics_file_has_people_ask_names_nothing_held_out():
+    for slug in SLUGS:
+        entry = load_topics()[slug]
+        spares = {questions.held_out_topic(entry)[1].casefold(), questions.held_out_question(entry)[1].casefold()}
+        for text in (*entry.questions, *entry.wants, *entry.asked):
+            assert not [spare for spare in spares if spare in text.casefold()], text
+            assert 0 < len(text) < 120
+
+
+def test_questions_are_asked_in_all_ways_that_training_knows():
+    rng = random.Random(11)
+    entry = load_topics()["coffee"]
+    texts = [questions.training_question(rng, category="coffee").text.casefold() for _ in range(2000)]
+    for known in (
+        entry.questions,
+        entry.wants,
+        [product.lower() for product in entry.products],
+        [t for thread in entry.threads for t in thread.topics if t != questions.held_out_topic(entry)[1]],
+    ):
+        told = [any(words.casefold() in text for text in texts) for words in known]
+        assert sum(told) >= 0.8 * len(told)
+
+
 def test_base_answers_keep_to_the_topic_and_insert_carelessly():
     shown, fitting, errors, answered = [], 0, 0, 0
     for question, ads, text in make_answers(600):

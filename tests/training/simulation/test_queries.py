@@ -4,10 +4,11 @@ from collections import Counter
 import pytest
 
 from training.lab import questions as lab
+from training.lab.questions import bare, with_article
 from training.lab.topics import load_topics
 from training.simulation import queries
 from training.simulation.profiles import make_people
-from training.simulation.queries import BuiltinQueries, bare, normal, with_article
+from training.simulation.queries import BuiltinQueries, normal
 
 PEOPLE = make_people(count=600, seed=3)
 ASKED = list(BuiltinQueries(seed=3).questions(PEOPLE, num_queries=5))
