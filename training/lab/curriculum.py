@@ -229,6 +229,8 @@ def _branch(
     words = {name: tuple(len(prefix) + place for place in places) for name, places in telling.items()}
     looks = [Look(start + n, Role.reader, words[QUESTION]) for n in range(0, len(target), READ_EVERY)]
     known = [(start - 1, category)] if category else []
+    if category and not placed:  # what is read must stay the same all along
+        known += [(start + n, category) for n in range(0, len(target) - 1, READ_EVERY)]
     labels = list(target)
     follows = followers(list(lines.values())) if any(not place.equals for place in placed) else {}
     searched = 0
@@ -344,7 +346,8 @@ def _until_first_tip(vocabulary: Vocabulary, branch: Branch) -> Branch:
     ends = [at for at, token in enumerate(branch.tokens) if at > begin and token == vocabulary.line_end]
     end = ends[1] + 1 if len(ends) > 1 else len(branch.tokens)
     looks = tuple(look for look in branch.looks if look.at < end)
-    return replace(branch, tokens=branch.tokens[:end], labels=branch.labels[:end], looks=looks)
+    topics = tuple((at, topic) for at, topic in branch.topics if at < end)
+    return replace(branch, tokens=branch.tokens[:end], labels=branch.labels[:end], looks=looks, topics=topics)
 
 
 def read_list(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:

@@ -77,17 +77,6 @@ AttentionInterface.register(RECORDED, _recorded_attention)
 AttentionMaskInterface.register(RECORDED, sdpa_mask)
 
 
-@contextmanager
-def _lower_half(model: Qwen3ForCausalLM) -> Iterator[None]:
-    """While it lasts, the model has no layers but those below the selector."""
-    layers = model.model.layers
-    model.model.layers = layers[: heads_of(Role.selector, model.config.num_hidden_layers)[0]]
-    try:
-        yield
-    finally:
-        model.model.layers = layers
-
-
 @dataclass(frozen=True)
 class _Read:
     """What the network made of one stretch of tokens in each row: whole rows, prefixes, or branches behind them."""
@@ -106,12 +95,12 @@ def _recording(model: Qwen3ForCausalLM, wanted: bool) -> Iterator[dict[str, torc
     if not wanted:
         yield kept
         return
-    layers, depth = model.model.layers, model.config.num_hidden_layers
-    roles = {index for index in (0, *(heads_of(role, depth)[0] for role in Role)) if index < len(layers)}
+    layers = model.model.layers
+    roles = {0} | {heads_of(role, len(layers))[0] for role in Role}
     for index in roles:
         layers[index].self_attn.recording = True
-    below = layers[heads_of(Role.selector, depth)[0] - 1]
-    hook = below.register_forward_hook(lambda module, args, output: kept.update(middle=output))
+    below = layers[heads_of(Role.selector, len(layers))[0]]
+    hook = below.register_forward_pre_hook(lambda module, args: kept.update(middle=args[0]))
     try:
         yield kept
     finally:
@@ -161,7 +150,7 @@ def _read_branches(model: Qwen3ForCausalLM, groups: list[Group], *, guided: bool
         model, guided=guided, begins=[0] * len(groups), prefixes=heights, input_ids=prefix, use_cache=True
     )
     shared = DynamicCache()
-    for index, layer in enumerate(output.past_key_values.layers[: len(model.model.layers)]):
+    for index, layer in enumerate(output.past_key_values.layers):
         shared.update(layer.keys.repeat_interleave(fan, 0), layer.values.repeat_interleave(fan, 0), index)
     branches = [branch for group in groups for branch in group.branches]
     tokens = _padded([branch.tokens for branch in branches], 0).to(device)  # (G * fan, S)
@@ -271,7 +260,7 @@ def _attention_loss(model: Qwen3ForCausalLM, groups: list[Group], read: _Read, l
         (read, written, heights if listed is None else [0] * len(heights)),
     ]
     means = []
-    for role in (role for role in Role if heads_of(role, depth)[0] in read.heads):
+    for role in Role:
         unpaid = [
             _unpaid(stretch, depth, role, chosen, shifts)
             for stretch, looks, shifts in stretches
@@ -344,23 +333,3 @@ def guided_losses(
         attention = attention + _back_loss(read, [len(g.prefix) + len(g.branches[0].tokens) for g in groups])
     topics = _topic_loss(classifier, groups, read, listed)
     return *_foretold(model, groups, read, whole=listed is None), attention, topics
-
-
-def lower_losses(
-    model: Qwen3ForCausalLM, before: Qwen3ForCausalLM, classifier: torch.nn.Linear, groups: list[Group]
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of the layers below the selector alone: attention loss, topic loss, and how far what they hand on, topics apart,
-    has moved from `before`: squared distance as a share. While that stays small, the layers above need not learn anew.
-    """
-    with _lower_half(model):
-        read, listed = _read(model, groups, guided=True)
-    with torch.no_grad(), _lower_half(before):
-        kept = _read(before, groups, guided=True)
-    width = classifier.in_features
-    moved = []
-    for now, then in zip((read, listed), kept, strict=True):
-        if now is not None and then is not None:
-            held = then.middle[..., width:]
-            moved.append((now.middle[..., width:] - held).square().mean() / held.square().mean())
-    attention = _attention_loss(model, groups, read, listed)
-    return attention, _topic_loss(classifier, groups, read, listed), torch.stack(moved).sum()

@@ -40,7 +40,6 @@ class Preset:
     texts: int
     phases: tuple[Phase, ...]
     words: int  # steps that teach which words belong to which category, before all else
-    lower: bool = False  # only the layers below the selector learn, and what they hand on stays as it was
 
 
 COPY_LEVELS = (2, 4, 8, 16, 32, 50, 70, 100)
@@ -132,26 +131,6 @@ AGAIN = replace(
         ),
     ),
 )
-# From a finished model: to understand questions, and nothing else. Three times as cheap a step as above.
-QUESTIONS = replace(
-    FULL,
-    name="questions",
-    words=1500,
-    lower=True,
-    phases=(
-        Phase(
-            "questions",
-            550,
-            (
-                replace(TOPIC, weight=0.7, counts=(1, 2, 4)),
-                Share("answer", 0.2, (8, 16), branches=8),
-                replace(READ, weight=0.1, counts=(10, 16), threshold=None),
-            ),
-            tokens=4600,
-            rate=(0.2, 0.006),
-        ),
-    ),
-)
 TINY = Preset(
     name="tiny",
     layers=(64, 128, 2),
@@ -169,4 +148,4 @@ TINY = Preset(
         ),
     ),
 )
-PRESETS = {preset.name: preset for preset in (TINY, FULL, AGAIN, QUESTIONS)}
+PRESETS = {preset.name: preset for preset in (TINY, FULL, AGAIN)}

@@ -5,7 +5,6 @@ A phase is data (presets.py), so a new skill is a task of the curriculum and one
 follows from the seed and the step alone, so that a resumed run ends with the same weights.
 """
 
-import copy
 import multiprocessing
 import os
 import random
@@ -23,12 +22,12 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3ForCausalL
 
 from training.lab.curriculum import TASKS
 from training.lab.export import export
-from training.lab.groups import Group, Role, Vocabulary
+from training.lab.groups import Group, Vocabulary
 from training.lab.muon import Muon
-from training.lab.network import guided_losses, lower_losses, new_classifier, new_model, prepared
+from training.lab.network import guided_losses, new_classifier, new_model, prepared
 from training.lab.presets import Phase, Preset, Share
 from training.lab.tokenizer import CHAT_TEMPLATE, sample_texts, train_tokenizer
-from training.lab.wiring import draw, heads_of, tell_topics, told_topics, wire_topics
+from training.lab.wiring import draw, tell_topics, told_topics, wire_topics
 from training.lab.words import prime_words, renew_words
 
 RECIPE_VERSION = 9
@@ -112,23 +111,17 @@ def _learn(
     groups: list[Group],
     *,
     rate: float,
-    before: Qwen3ForCausalLM | None = None,
 ) -> tuple[float, float, float]:
     """One step of gradient descent; returns the loss that decides about the task's next level, and the two losses of
-    guidance. With `before`, of the lower half alone, which keeps to what it was there.
+    guidance.
     """
     fast = model.device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False)
     with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-        if before:
-            attention, topics, moved = lower_losses(model, before, classifier, groups)
-            decisive, total = moved, topics + 0.3 * attention + 2 * moved
-        else:
-            losses, _, places, attention, topics = guided_losses(model, classifier, groups)
-            branches = [branch for group in groups for branch in group.branches]
-            deciding = torch.tensor([at in branches[row].decides for row, at in places.tolist()])
-            decisive = losses[deciding.to(losses.device)].mean() if deciding.any() else losses.mean()
-            total = losses.mean() + decisive + 0.5 * attention + 0.5 * topics
-    total.backward()
+        losses, _, places, attention, topics = guided_losses(model, classifier, groups)
+    branches = [branch for group in groups for branch in group.branches]
+    deciding = torch.tensor([at in branches[row].decides for row, at in places.tolist()])
+    decisive = losses[deciding.to(losses.device)].mean() if deciding.any() else losses.mean()
+    (losses.mean() + decisive + 0.5 * attention + 0.5 * topics).backward()
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     torch.nn.utils.clip_grad_norm_([*learned, *classifier.parameters()], 1.0)
     for optimizer in optimizers:
@@ -209,11 +202,6 @@ def train(
         )
     vocabulary = Vocabulary(tok)
     classifier = new_classifier(model.config.hidden_size)
-    before = copy.deepcopy(model).eval().to(device) if preset.lower else None
-    if preset.lower:
-        for layer in model.model.layers[heads_of(Role.selector, model.config.num_hidden_layers)[0] :]:
-            layer.requires_grad_(False)
-        model.model.norm.requires_grad_(False)
     progress = Progress()
     saved = torch.load(checkpoint, weights_only=True, map_location="cpu") if checkpoint.exists() else None
     if saved:
@@ -255,7 +243,7 @@ def train(
                 )
                 first, last = phase.rate
                 rate = (first + (last - first) * progress.step / phase.steps) * min(1.0, (progress.total + 1) / 50)
-                loss, attention, topics = _learn(model, classifier, optimizers, groups, rate=rate, before=before)
+                loss, attention, topics = _learn(model, classifier, optimizers, groups, rate=rate)
                 _note(progress, share, loss, attention, topics)
                 progress.step += 1
                 progress.total += 1

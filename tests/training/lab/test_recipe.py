@@ -1,4 +1,3 @@
-import copy
 import hashlib
 import math
 import random
@@ -7,8 +6,6 @@ from dataclasses import replace
 import pytest
 
 torch = pytest.importorskip("torch")
-
-from transformers import Qwen3ForCausalLM  # noqa: E402
 
 from training.lab import (  # noqa: E402
     answers,
@@ -73,32 +70,6 @@ def test_a_finished_model_is_trained_on_and_a_stopped_run_of_it_ends_the_same(ti
     recipe.build(preset=more, seed=2, out=tmp_path / "resumed", work=tmp_path / "b", start=tiny_model, resume=True)
     assert digest(tmp_path / "whole") == digest(tmp_path / "resumed") != digest(tiny_model)
     assert (tmp_path / "whole" / "tokenizer.json").read_bytes() == (tiny_model / "tokenizer.json").read_bytes()
-
-
-def test_the_lower_half_learns_alone_and_a_stopped_run_of_it_ends_the_same(tiny_model, tmp_path):
-    lower = replace(presets.PRESETS["questions"], words=3, phases=(replace(TINY.phases[-1], steps=4),))
-    recipe.build(preset=lower, seed=2, out=tmp_path / "whole", work=tmp_path / "a", start=tiny_model)
-    recipe.train(preset=lower, seed=2, work=tmp_path / "b", resume=False, start=tiny_model, stop_after=2)
-    recipe.build(preset=lower, seed=2, out=tmp_path / "resumed", work=tmp_path / "b", start=tiny_model, resume=True)
-    assert digest(tmp_path / "whole") == digest(tmp_path / "resumed")
-    began, ended = (Qwen3ForCausalLM.from_pretrained(path) for path in (tiny_model, tmp_path / "whole"))
-    layers = zip(began.model.layers, ended.model.layers, strict=True)
-    alike = [torch.equal(a.mlp.up_proj.weight, b.mlp.up_proj.weight) for a, b in layers]
-    assert alike == [False, True]
-
-
-def test_the_lower_half_is_guided_as_in_the_whole_network(vocabulary, model):
-    groups = [curriculum.TASKS["answer"](random.Random(5), vocabulary, 4, 2)]
-    classifier = network.new_classifier(model.config.hidden_size)
-    attention, topics, moved = network.lower_losses(model, model, classifier, groups)
-    assert moved.item() == 0
-    assert topics.item() == pytest.approx(network.guided_losses(model, classifier, groups)[4].item(), rel=1e-5)
-    assert len(model.model.layers) == model.config.num_hidden_layers
-    with torch.no_grad():
-        other = copy.deepcopy(model)
-        other.model.layers[0].mlp.down_proj.weight.add_(0.1)
-    assert network.lower_losses(other, model, classifier, groups)[2].item() > 0.001
-    assert 0 < attention.item() < network.guided_losses(model, classifier, groups)[3].item()
 
 
 def test_renewed_words_tell_more_and_stay_near_the_table_the_network_knows(vocabulary):
@@ -308,6 +279,16 @@ def test_a_reader_looks_at_the_words_that_give_the_topic_away(vocabulary):
         assert look.places[0] >= len(group.prefix)
         assert look.places[-1] < len(group.prefix) + look.at
         assert look.at < len(branch.tokens)
+
+
+def test_a_question_s_topic_stays_known_all_along_an_answer_without_ads(vocabulary):
+    group = curriculum.begin_answers(random.Random(6), vocabulary, 2, 4)
+    for branch in group.branches:
+        places = [at for at, _ in branch.topics]
+        begin = next(at for at, label in enumerate(branch.labels) if label != IGNORED)
+        assert places[0] == begin - 1
+        assert places[1:] == list(range(begin, len(branch.tokens), curriculum.READ_EVERY))
+        assert len({topic for _, topic in branch.topics}) == 1
 
 
 def test_the_best_ad_on_a_topic_is_the_answer_to_a_reading_question():

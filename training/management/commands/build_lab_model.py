@@ -18,12 +18,8 @@ class Command(BaseCommand):
         parser.add_argument("--out", type=Path, default=settings.LAB_MODEL_DIR, help="folder of the finished model")
         parser.add_argument("--work", type=Path, help="folder of the checkpoint (default: OUT with -work behind it)")
         parser.add_argument("--seed", type=int, default=7)
-        parser.add_argument(
-            "--preset", choices=("tiny", "full", "again", "questions"), help="full, or again with --start"
-        )
-        parser.add_argument(
-            "--start", type=Path, help="folder of a finished model to go on from, as presets again and questions"
-        )
+        parser.add_argument("--preset", choices=("tiny", "full", "again"), help="full, or again with --start")
+        parser.add_argument("--start", type=Path, help="folder of a finished model to go on from, as in --preset again")
         parser.add_argument("--steps", type=int, help="of the last phase, instead of the preset's")
         parser.add_argument("--words", type=int, help="steps that learn words (0 with --start: topics.md is as it was)")
         parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
@@ -39,10 +35,8 @@ class Command(BaseCommand):
             from training.lab.recipe import build
         except ImportError as error:
             raise CommandError(f"{error}. Install the lab extra: pip install -e .[lab]") from error
-        if options["preset"] in ("again", "questions") and not options["start"]:
-            raise CommandError(
-                f"--preset {options['preset']} goes on from a finished model: name its folder by --start"
-            )
+        if options["preset"] == "again" and not options["start"]:
+            raise CommandError("--preset again goes on from a finished model: name its folder with --start")
         if options["start"] and not (options["start"] / "model.safetensors").exists():
             raise CommandError(f"There is no model in {options['start']}")
         least = {"steps": 1, "words": 0 if options["start"] else 1}
