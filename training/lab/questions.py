@@ -1,7 +1,6 @@
 """Questions and visitor profiles for the lab Ad-LLM. Knows what is held out, nothing of ads or answers."""
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from training.lab.phrases import (
@@ -78,8 +77,8 @@ def held_out_question(category: Category) -> tuple[int, str]:
     return 1, category.threads[1].questions[-1]
 
 
-def _ask_about(rng: random.Random, topic: str, forms: Sequence[str]) -> str:
-    return rng.choice(forms).format(t=topic) if rng.random() < 0.45 else _carried(rng, topic)
+def _ask_about(rng: random.Random, topic: str) -> str:
+    return rng.choice(ABOUT_TOPIC).format(t=topic) if rng.random() < 0.45 else _carried(rng, topic)
 
 
 def _carried(rng: random.Random, topic: str) -> str:
@@ -132,7 +131,7 @@ def training_question(rng: random.Random, *, category: str) -> Question:
         thread = rng.randrange(len(entry.threads))
         spare = held_out_topic(entry)
         about = rng.choice([t for t in entry.threads[thread].topics if (thread, t) != spare])
-        text = _ask_about(rng, about, ABOUT_TOPIC)
+        text = _ask_about(rng, about)
     elif kind < 0.3:
         thread = rng.randrange(len(entry.threads))
         spare = held_out_question(entry)
@@ -141,11 +140,10 @@ def training_question(rng: random.Random, *, category: str) -> Question:
         text = rng.choice(entry.questions)
     elif kind < 0.74:
         about = rng.choice(entry.related + entry.asked + entry.wants)
-        text = _ask_about(rng, about, ABOUT_TOPIC)
+        text = _ask_about(rng, about)
     elif kind < 0.88:
         about, other = rng.sample(entry.keywords, 2)
-        forms = ABOUT_KEYWORD if rng.random() < 0.7 else ABOUT_TOPIC
-        text = rng.choice(forms).format(k=about, l=other, t=about) if rng.random() < 0.7 else _carried(rng, about)
+        text = rng.choice(ABOUT_KEYWORD).format(k=about, l=other) if rng.random() < 0.5 else _ask_about(rng, about)
     else:
         product = rng.choice(entry.products)
         about = bare(product)
