@@ -69,7 +69,7 @@ def test_what_the_topics_file_has_people_ask_names_nothing_held_out():
 def test_questions_are_asked_in_all_ways_that_training_knows():
     rng = random.Random(11)
     entry = load_topics()["coffee"]
-    texts = [questions.training_question(rng, category="coffee").text.casefold() for _ in range(2000)]
+    texts = [questions.training_question(rng, category="coffee").text.casefold() for _ in range(6000)]
     for known in (
         entry.questions,
         entry.wants,
