@@ -23,7 +23,7 @@ OPENINGS: tuple[tuple[str, tuple[tuple[int, str], ...]], ...] = (
     ("Good question. These points matter most for {name}.", ((0, FITTING), (END, PUSHY))),
     ("You do not need much for {name}, but the basics count.", ()),
     ("Let us look at {name} step by step.", ((2, ANY),)),
-    ("When it comes to {name}, simple things work best.", ((0, FITTING),)),
+    ("When it comes to {name}, simple things work best.", ((0, ANY),)),
     ("Many people ask about {name}, and it is simpler than it seems.", ((1, FITTING), (2, ANY))),
     ("Happy to help with {name}. Try the following.", ((END, PUSHY), (END, PUSHY))),
     ("For {name}, I would begin like this.", ((1, FITTING), (END, ANY))),

@@ -171,8 +171,9 @@ def make_candidates(
     slugs = list(slugs or load_topics())
     ids = rng.sample(range(1000, 10000), count)
     firsts, seconds = (HELD_OUT_FIRST, HELD_OUT_SECOND) if held_out else (FIRST_PARTS, SECOND_PARTS)
-    if not held_out and rng.random() < (0.2 if parts else 0.4):
-        firsts, seconds = tuple(rng.sample(firsts, 15)), tuple(rng.sample(seconds, 15))
+    if not held_out and rng.random() < 0.4:
+        few = rng.choice((15, 30))
+        firsts, seconds = tuple(rng.sample(firsts, few)), tuple(rng.sample(seconds, few))
     wanted_brands = max(1, round(count * (1.0 if own_brands else rng.choice((0.3, 0.6, 1.0)))))
     brands: list[str] = []
     while len(brands) < wanted_brands:

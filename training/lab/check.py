@@ -28,6 +28,7 @@ from chat.adllm.prompts import ad_messages
 from training.lab.answers import is_on_topic
 from training.lab.catalogue import LabAd, make_candidates
 from training.lab.questions import Question, held_out_questions, visitor
+from training.simulation import elsewhere
 from training.simulation.sampling import Sampler, SampleRequest, SamplingSettings
 
 CANDIDATES = 100
@@ -49,13 +50,36 @@ def make_cases(*, count: int, seed: int = 0, candidates: int = CANDIDATES) -> li
     categories.
     """
     rng = random.Random(f"check/{seed}")
-    cases = []
-    for question in held_out_questions(rng, count=count):
-        ads = make_candidates(rng, count=candidates, wanted=(question.category or "",) * 2, held_out=True)
+    return list(_asked(rng, held_out_questions(rng, count=count), candidates))
+
+
+def make_other_cases(*, count: int, seed: int = 0, candidates: int = CANDIDATES) -> list[Case]:
+    """The same for questions about none of the 50 categories, as the simulation's test users ask them: in forms and
+    about subjects that training never saw.
+    """
+    rng = random.Random(f"check/other/{seed}")
+    return list(
+        _asked(rng, [Question(elsewhere.question(rng, held_out=True), None, None) for _ in range(count)], candidates)
+    )
+
+
+def _asked(rng: random.Random, questions: Sequence[Question], candidates: int) -> Iterator[Case]:
+    for question in questions:
+        ads = make_candidates(
+            rng, count=candidates, wanted=(question.category,) * 2 if question.category else (), held_out=True
+        )
         candidates_shown = [ad.candidate for ad in ads]
         messages = ad_messages(query=question.text, profile=visitor(rng).profile, candidates=candidates_shown)
-        cases.append(Case(question, tuple(ads), messages))
-    return cases
+        yield Case(question, tuple(ads), messages)
+
+
+def declined(*, cases: Sequence[Case], texts: Sequence[str]) -> float:
+    """The share of questions about no category that got an honest answer saying so, without an ad."""
+    honest = [
+        is_on_topic(text, category=None) and not any(ad.candidate.title in text for ad in case.ads)
+        for case, text in zip(cases, texts, strict=True)
+    ]
+    return round(mean(honest), 4)
 
 
 def load_model(path: Path, *, guided: bool = False) -> tuple[Qwen3ForCausalLM, PreTrainedTokenizerFast]:

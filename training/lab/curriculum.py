@@ -14,13 +14,23 @@ from dataclasses import replace
 
 from chat.adllm import prompts
 from training.lab import answers, catalogue, questions, reading, tokenizer
-from training.lab.groups import IGNORED, SLUGS, Branch, Group, Line, Look, Role, Vocabulary
-from training.lab.markers import MARKERS, copied_markers, copied_out, followers, liner_looks, spelled, unless_free
+from training.lab.groups import IGNORED, SLUGS, Branch, Group, Line, Look, Role, Vocabulary, topic_number
+from training.lab.markers import (
+    ALONE,
+    MARKERS,
+    copied_markers,
+    copied_out,
+    followers,
+    liner_looks,
+    spelled,
+    unless_free,
+)
 
 READ_EVERY = 6  # tokens of an answer between two looks at the topic
 READING_SHARES = (0.25, 0.25, 0.35, 0.15)  # of the kinds of reading questions
 LOOKUP_KEYS, LOOKUP_SHARES = ("topic", "bid", "best"), (0.4, 0.2, 0.4)
 BEST_OF = ", highest bid"
+ELSEWHERE = 1 / 8  # of the questions: about none of the categories
 QUESTION = ""  # names the words of the question that tell its topic, among those of interests
 FIRST_SOLD = 0.8  # of the visitors: what they like first, the list has; in short lists, few interests are met by chance
 OWN_BRANDS = 0.5  # of the lists; in the others, brands sell several products
@@ -59,7 +69,7 @@ def copy_ads(rng: random.Random, vocabulary: Vocabulary, count: int, branches: i
     """The same with titles as advertisers write them, whose topics should be known."""
     topics: dict[tuple[int, ...], int] = {}
     for ad in catalogue.make_candidates(rng, count=count, parts=vocabulary.parts):
-        topics[tuple(vocabulary.ids("@" + ad.candidate.title)[1:])] = _topic(ad)
+        topics[tuple(vocabulary.ids("@" + ad.candidate.title)[1:])] = topic_number(ad.category)
     titles = rng.sample(sorted(topics), len(topics))
     return _copied(rng, vocabulary, titles, [topics[title] for title in titles])
 
@@ -142,15 +152,11 @@ def _looked_up(
     return Branch(tokens, labels, tuple(decides), tuple(looks), tuple(topics))
 
 
-def _topic(ad: catalogue.LabAd) -> int:
-    return SLUGS.index(ad.category) if ad.category else len(SLUGS)
-
-
 def _copied(
     rng: random.Random, vocabulary: Vocabulary, titles: list[tuple[int, ...]], topics: Sequence[int] = ()
 ) -> Group:
     group, lines = _listed(rng, vocabulary, titles)
-    group.branches.append(copied_markers(rng, vocabulary, lines))
+    group.branches.append(copied_markers(rng, vocabulary, lines, most=ALONE))
     return replace(group, topics=tuple((line.pick, topic) for line, topic in zip(lines, topics, strict=False)))
 
 
@@ -179,7 +185,7 @@ def _prefix(vocabulary: Vocabulary, ads: Sequence[catalogue.LabAd]) -> tuple[Gro
             beginning = 1  # what stands around it changed its tokens
         line = Line(len(prefix), len(prefix) + bid + 1, marker, beginning)
         lines[ad.candidate.ad_id] = line
-        topics += [(line.pick + n, _topic(ad)) for n in range(beginning)]
+        topics += [(line.pick + n, topic_number(ad.category)) for n in range(beginning)]
         prefix += tokens
     return Group(prefix, [], looks=liner_looks(list(lines.values())), topics=tuple(topics)), lines
 
@@ -228,8 +234,8 @@ def _branch(
     begins = {begin: n for n, (begin, _) in enumerate(coded["offset_mapping"])}
     words = {name: tuple(len(prefix) + place for place in places) for name, places in telling.items()}
     looks = [Look(start + n, Role.reader, words[QUESTION]) for n in range(0, len(target), READ_EVERY)]
-    known = [(start - 1, category)] if category else []
-    if category and not placed:  # what is read must stay the same all along
+    known = [(start - 1, category)] if category or not placed else []
+    if not placed:  # what is read must stay the same all along
         known += [(start + n, category) for n in range(0, len(target) - 1, READ_EVERY)]
     labels = list(target)
     follows = followers(list(lines.values())) if any(not place.equals for place in placed) else {}
@@ -261,12 +267,19 @@ def _branch(
         context + target,
         [IGNORED] * start + labels,
         looks=tuple(looks),
-        topics=tuple((at, SLUGS.index(slug)) for at, slug in known),
+        topics=tuple((at, topic_number(slug)) for at, slug in known),
     )
 
 
+def _question(rng: random.Random, slug: str) -> questions.Question:
+    """About the category, or now and then about none."""
+    if rng.random() < ELSEWHERE:
+        return questions.elsewhere_question(rng)
+    return questions.training_question(rng, category=slug)
+
+
 def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
-    """Questions and the base model's careless answers; one in twelve asks for something else.
+    """Questions and the base model's careless answers; some ask for something else.
 
     One more branch answers with nothing but markers: an answer holds too few of them to learn copying from.
     """
@@ -275,11 +288,7 @@ def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, bra
     sold = [ad.category for ad in ads if ad.category]
     group, lines = _prefix(vocabulary, ads)
     for slug in slugs:
-        question = (
-            questions.elsewhere_question(rng)
-            if rng.random() < 1 / 12
-            else questions.training_question(rng, category=slug)
-        )
+        question = _question(rng, slug)
         visitor = questions.visitor(rng, first=rng.choice(sold) if sold and rng.random() < FIRST_SOLD else None)
         reply = _slipped(rng, answers.write(rng, question=question, ads=ads, interests=visitor.interests), ads)
         group.branches.append(
@@ -324,13 +333,13 @@ def begin_answers(rng: random.Random, vocabulary: Vocabulary, count: int, branch
     """Questions and their answers up to the first tip, which decides the topic: more topics in as many tokens."""
     group, lines = _prefix(vocabulary, catalogue.make_candidates(rng, count=count, parts=vocabulary.parts))
     for slug in rng.choices(SLUGS, k=branches):
-        question = questions.training_question(rng, category=slug)
+        question = _question(rng, slug)
         reply = answers.write(rng, question=question, ads=[])
         branch = _branch(
             vocabulary,
             text=question.text,
             about=question.about,
-            category=slug,
+            category=question.category,
             visitor=questions.visitor(rng),
             reply=reply.text,
             placed=(),

@@ -17,6 +17,11 @@ IGNORED = -100  # a label that no loss is taken on
 SLUGS = tuple(load_topics())
 
 
+def topic_number(slug: str | None) -> int:
+    """A category's number among the topics; the last stands for none of them."""
+    return len(SLUGS) if slug is None else SLUGS.index(slug)
+
+
 class Role(StrEnum):
     """What an attention head is shown to do (wiring.heads_of says which heads do it)."""
 

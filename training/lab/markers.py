@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from training.lab.groups import IGNORED, Branch, Line, Look, Role, Vocabulary
 
-MARKERS = 24  # in a branch that copies
+MARKERS = 24  # in a branch that copies among others
+ALONE = 60  # in a branch of its own
 
 
 def spelled(line: Line, at: int, *, told: tuple[int, ...]) -> list[Look]:
@@ -65,14 +66,14 @@ def liner_looks(lines: Sequence[Line]) -> tuple[Look, ...]:
     )
 
 
-def copied_markers(rng: random.Random, vocabulary: Vocabulary, lines: Sequence[Line]) -> Branch:
+def copied_markers(rng: random.Random, vocabulary: Vocabulary, lines: Sequence[Line], *, most: int = MARKERS) -> Branch:
     """Some of the list's records as markers, in random order."""
     follows = followers(lines)
     tokens: list[int] = []
     labels: list[int] = []
     looks: list[Look] = []
     decides: list[int] = []  # where the id begins: the token that a broken marker breaks on
-    for line in rng.sample(lines, min(len(lines), MARKERS)):
+    for line in rng.sample(lines, min(len(lines), most)):
         decides.append(len(tokens) + len(line.marker) - 3)
         looks += [look for look in copied_out(line, len(labels), follows) if look.role == Role.copier]
         labels += unless_free(line, follows)

@@ -18,7 +18,7 @@ ROTARY_BASE = 1e9  # leaves half of a head's dimensions still over a whole candi
 
 
 def new_model(*, vocabulary: int, layers: Layers, eos: int, pad: int, seed: int) -> Qwen3ForCausalLM:
-    """A fresh Qwen3 model; heads of 64, half as many for keys and values. Both embedding tables are not trained."""
+    """A fresh Qwen3 model; heads of 64, half as many for keys and values."""
     hidden, intermediate, depth = layers
     torch.manual_seed(seed)
     config = Qwen3Config(
@@ -41,10 +41,15 @@ def new_model(*, vocabulary: int, layers: Layers, eos: int, pad: int, seed: int)
 
 
 def prepared(model: Qwen3ForCausalLM) -> Qwen3ForCausalLM:
-    """The model, to be trained: its attention can be recorded, and both embedding tables stay as they are."""
+    """The model, to be trained: its attention can be recorded, and of both embedding tables only what tokens tell of
+    topics is learned.
+    """
     model.set_attn_implementation(RECORDED)
-    model.get_input_embeddings().requires_grad_(False)
     model.lm_head.requires_grad_(False)
+    width = topic_width(model.config.hidden_size)
+    model.get_input_embeddings().weight.register_hook(
+        lambda gradient: torch.cat([gradient[:, :width], torch.zeros_like(gradient[:, width:])], dim=1)
+    )
     return model
 
 

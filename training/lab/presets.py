@@ -112,22 +112,22 @@ FULL = Preset(
 AGAIN = replace(
     FULL,
     name="again",
-    words=2500,
+    words=600,
     phases=(
         Phase(
             "answers again",
             1700,
             (
-                Share("answer", 0.36, (16, 30, 50, 100, 100), branches=12),
-                replace(TOPIC, weight=0.05),
-                replace(READ, weight=0.23, counts=(6, 10, 10, 30, 100), threshold=None),
-                replace(LOOKUP, weight=0.16, counts=(10, 30, 100, 100), threshold=None),
-                replace(HIGHEST, weight=0.05, counts=(6, 10, 10, 30, 100), threshold=None),
-                replace(TITLES, weight=0.06, counts=(10, 30, 100), threshold=None),
-                replace(COPY, weight=0.09, counts=(10, 30, 100), threshold=None),  # without it, copying fades
+                Share("answer", 0.3, (16, 30, 50, 100), branches=12),
+                replace(TOPIC, weight=0.18, counts=(1, 2, 2, 30), branches=40),
+                replace(READ, weight=0.17, counts=(6, 10, 10, 30, 100), threshold=None),
+                replace(LOOKUP, weight=0.12, counts=(10, 30, 100, 100), threshold=None),
+                replace(HIGHEST, weight=0.04, counts=(6, 10, 10, 30, 100), threshold=None),
+                replace(TITLES, weight=0.1, counts=(30, 100, 100), threshold=None),
+                replace(COPY, weight=0.09, counts=(30, 100, 100), threshold=None),  # without it, copying fades
             ),
             tokens=5000,
-            rate=(0.12, 0.003),
+            rate=(0.15, 0.003),
         ),
     ),
 )

@@ -3,6 +3,8 @@
 import random
 from dataclasses import dataclass
 
+from training.lab.catalogue import invented_word
+from training.lab.elsewhere import load_elsewhere
 from training.lab.phrases import (
     ABOUT_KEYWORD,
     ABOUT_PRODUCT,
@@ -10,11 +12,8 @@ from training.lab.phrases import (
     AFTER,
     ASKS,
     BEFORE,
-    DEEDS,
     DO,
-    ELSEWHERE,
     FILLERS,
-    GREETINGS,
     HELD_OUT_ABOUT,
     ON,
     PEOPLE,
@@ -40,6 +39,19 @@ class Question:
     greeting: bool = False
     about: str = ""
 
+
+GREETS = 0.08  # of the questions about none of the categories
+ASKED_ALIKE, UNKNOWN = "asked alike", "unknown words"
+ELSEWHERE = {  # shares of the others, by the section of elsewhere.md they are formed by
+    "about a subject": 0.18,
+    ASKED_ALIKE: 0.24,
+    UNKNOWN: 0.1,
+    "about a figure": 0.06,
+    "about a place": 0.16,
+    "about numbers": 0.1,
+    "about a deed": 0.04,
+    "whole questions": 0.12,
+}
 
 # Nouns that take no article.
 _MASS_WORDS = (
@@ -156,13 +168,27 @@ def training_question(rng: random.Random, *, category: str) -> Question:
 
 
 def elsewhere_question(rng: random.Random) -> Question:
-    """A question about none of the 50 categories, or a greeting."""
-    if rng.random() < 0.25:
-        return Question(rng.choice(GREETINGS), None, None, greeting=True)
-    text = rng.choice(ELSEWHERE).format(
-        x=rng.choice(PLACES), y=rng.choice(DEEDS), n=rng.randint(2, 999), m=rng.randint(2, 99)
-    )
-    return Question(_dress(rng, text), None, None)
+    """A question about none of the 50 categories, or a greeting. Many are worded as those about a category are, some
+    with words that nobody knows, so that only the subject tells them apart.
+    """
+    entries = load_elsewhere()
+    if rng.random() < GREETS:
+        return Question(rng.choice(entries["greetings"]), None, None, greeting=True)
+    kind = rng.choices(list(ELSEWHERE), list(ELSEWHERE.values()))[0]
+    subject, other = rng.sample(entries["figures" if kind == "about a figure" else "subjects"], 2)
+    x, y = rng.sample((*PLACES, *entries["places"]), 2)
+    if kind in (ASKED_ALIKE, UNKNOWN):
+        if kind == UNKNOWN:
+            subject, other = (" ".join(invented_word(rng) for _ in range(rng.randint(1, 2))).lower() for _ in "ab")
+        form = rng.choice(ABOUT_KEYWORD).format(k=subject, l=other) if rng.random() < 0.3 else None
+        text = form or _ask_about(rng, subject)
+    else:
+        text = rng.choice(entries[kind]).format(
+            s=subject, t=other, x=x, y=y, n=rng.randint(2, 999), m=rng.randint(2, 99), d=rng.choice(entries["deeds"])
+        )
+    text = _dress(rng, text[0].upper() + text[1:])
+    about = subject if subject.lower() in text.lower() else ""
+    return Question(_misspell(rng, text) if rng.random() < 0.04 else text, None, None, about=about)
 
 
 def held_out_questions(rng: random.Random, *, count: int) -> list[Question]:

@@ -30,7 +30,7 @@ from training.lab.tokenizer import CHAT_TEMPLATE, sample_texts, train_tokenizer
 from training.lab.wiring import draw, tell_topics, told_topics, wire_topics
 from training.lab.words import prime_words, renew_words
 
-RECIPE_VERSION = 9
+RECIPE_VERSION = 10
 
 
 @dataclass
@@ -48,13 +48,15 @@ class Progress:
 
 
 def _optimizers(model: Qwen3ForCausalLM, classifier: torch.nn.Linear) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices, which learns about twice as fast here, and AdamW for norms and classifier."""
-    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    """Muon for the matrices, which learns about twice as fast here, and AdamW for words, norms and classifier."""
+    words = model.get_input_embeddings().weight
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter is not words]
     matrices = [parameter for parameter in learned if parameter.ndim == 2]
     others = [parameter for parameter in learned if parameter.ndim != 2]
+    slow = {"params": [*others, *classifier.parameters()]}
     return [
         Muon(matrices, lr=0.02),
-        torch.optim.AdamW([*others, *classifier.parameters()], lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0),
+        torch.optim.AdamW([slow, {"params": [words], "lr": 1e-2}], lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
 

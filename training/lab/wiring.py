@@ -63,7 +63,7 @@ def draw(model: Qwen3ForCausalLM, topics: torch.Tensor, bids: Sequence[int]) -> 
 
     `topics` (V, topic width), of length 1 at most, and a random code make up an embedding. Output embeddings are the
     codes, turned, so that a token does not foretell itself. The middle layer hands on the codes it looks at, so
-    turned; its selector compares topics. Only the embeddings stay as they are drawn.
+    turned; its selector compares topics. Only the codes stay as they are drawn.
     """
     hidden, depth = model.config.hidden_size, model.config.num_hidden_layers
     width = topic_width(hidden)
@@ -91,10 +91,12 @@ def draw(model: Qwen3ForCausalLM, topics: torch.Tensor, bids: Sequence[int]) -> 
 @torch.no_grad()
 def wire_topics(model: Qwen3ForCausalLM) -> None:
     """Keep the dimensions of topics clean below the selector: only the heads that look for topics write there, and
-    write what they look at.
+    write what they look at. No token tells more than one topic's worth.
     """
     hidden, depth = model.config.hidden_size, model.config.num_hidden_layers
     width = topic_width(hidden)
+    told = model.get_input_embeddings().weight[:, :width]
+    told /= (told.norm(dim=1, keepdim=True) / LENGTH).clamp_min(1.0)
     heads, pairs = model.config.num_attention_heads, model.config.num_key_value_heads
     for layer in model.model.layers[: heads_of(Role.selector, depth)[0]]:
         layer.self_attn.o_proj.weight[:width] = 0

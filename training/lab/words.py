@@ -11,16 +11,20 @@ import torch
 from torch.nn import functional
 
 from training.lab import catalogue, questions, reading
-from training.lab.groups import SLUGS, Vocabulary
+from training.lab.groups import SLUGS, Vocabulary, topic_number
 
 BATCH = 96  # texts in a step
+NONE = 0.08  # of the texts: about none of the categories
 READING = 400  # steps in which a classifier learns to read a finished table
 
 
 def topic_texts(rng: random.Random, vocabulary: Vocabulary, count: int) -> list[tuple[list[int], int]]:
-    """Questions, interests and titles, as tokens, each with the number of its category."""
+    """Questions, interests and titles, as tokens, each with the number of its category, and questions about none."""
     texts = []
     for slug in rng.choices(SLUGS, k=count):
+        if rng.random() < NONE:
+            texts.append((vocabulary.ids(f" {questions.elsewhere_question(rng).text}"), topic_number(None)))
+            continue
         form = rng.random()
         if form < 0.5:
             text = " " + questions.training_question(rng, category=slug).text
@@ -28,7 +32,7 @@ def topic_texts(rng: random.Random, vocabulary: Vocabulary, count: int) -> list[
             text = f" {rng.choice((questions.interest_name(slug), reading.topic_words(rng, slug)))}"
         else:
             text = f" {catalogue.brand(rng)} {catalogue.product(rng, slug)}"
-        texts.append((vocabulary.ids(text), SLUGS.index(slug)))
+        texts.append((vocabulary.ids(text), topic_number(slug)))
     return texts
 
 

@@ -6,7 +6,9 @@ import pytest
 from campaigns.auction.categories import CATEGORIES
 from chat.adllm import markup
 from training.lab import answers, catalogue, questions
+from training.lab.elsewhere import ELSEWHERE_FILE, load_elsewhere, parse_elsewhere
 from training.lab.topics import TopicsError, load_topics, parse_topics
+from training.simulation import elsewhere
 
 SLUGS = list(CATEGORIES)
 
@@ -109,6 +111,32 @@ def test_questions_about_nothing_known_get_an_honest_answer():
     for _ in range(50):
         question = questions.elsewhere_question(rng)
         assert answers.is_on_topic(answers.answer(rng, question=question, ads=[]), category=None)
+
+
+def test_questions_about_nothing_known_are_worded_as_others_are():
+    rng = random.Random(4)
+    asked = [questions.elsewhere_question(rng) for _ in range(4000)]
+    greetings = sum(question.greeting for question in asked) / len(asked)
+    assert 0.06 < greetings < 0.1
+    texts = " ".join(question.text.casefold() for question in asked)
+    entries = load_elsewhere()
+    for known in (entries["subjects"], entries["figures"], entries["places"], entries["whole questions"]):
+        assert sum(words.casefold() in texts for words in known) > 0.9 * len(known)
+    alike = sum(question.text.startswith(("I need advice on", "Can you give me some tips on")) for question in asked)
+    assert alike > 10
+
+
+def test_what_the_simulation_holds_out_is_not_practised():
+    text = ELSEWHERE_FILE.read_text(encoding="utf-8").casefold()
+    held_out = (*elsewhere._HELD_OUT_SUBJECTS, *elsewhere._HELD_OUT_FORMS, *elsewhere._HELD_OUT_GREETINGS)
+    beginnings = [form.split("{")[0] for form in elsewhere._HELD_OUT_FORMS if len(form.split("{")[0]) > 12]
+    assert [words for words in (*held_out, *beginnings) if words.casefold() in text] == []
+
+
+@pytest.mark.parametrize("text", ["", "# x\n\n## subjects\na; b\n", ELSEWHERE_FILE.read_text() + "\n## more\nx\n"])
+def test_an_unreadable_list_of_other_subjects_is_refused(text):
+    with pytest.raises(ValueError, match="needs the sections"):
+        parse_elsewhere(text)
 
 
 def test_a_careless_ad_is_one_the_visitor_likes_and_a_fitting_one_meets_the_question():

@@ -20,7 +20,7 @@ from training.lab import (  # noqa: E402
     wiring,
     words,
 )
-from training.lab.groups import IGNORED, Group, Look, Role, Vocabulary  # noqa: E402
+from training.lab.groups import IGNORED, SLUGS, Group, Look, Role, Vocabulary  # noqa: E402
 from training.lab.muon import orthogonalised  # noqa: E402
 
 TINY = presets.PRESETS["tiny"]
@@ -291,6 +291,18 @@ def test_a_question_s_topic_stays_known_all_along_an_answer_without_ads(vocabula
         assert len({topic for _, topic in branch.topics}) == 1
 
 
+def test_questions_about_nothing_known_are_known_to_have_no_topic(vocabulary, monkeypatch):
+    monkeypatch.setattr(curriculum, "ELSEWHERE", 1.0)
+    for task in (curriculum.begin_answers, curriculum.answer_questions):
+        group = task(random.Random(6), vocabulary, 4, 3)
+        for branch in group.branches[:3]:  # the last one of answers copies markers
+            assert {topic for _, topic in branch.topics} == {len(SLUGS)}
+            begin = next(at for at, label in enumerate(branch.labels) if label != IGNORED)
+            assert branch.topics[0][0] == begin - 1
+    told = words.topic_texts(random.Random(5), vocabulary, 2000)
+    assert 0.06 < sum(topic == len(SLUGS) for _, topic in told) / len(told) < 0.1
+
+
 def test_the_best_ad_on_a_topic_is_the_answer_to_a_reading_question():
     rng = random.Random(5)
     for _ in range(200):
@@ -400,16 +412,17 @@ def test_bids_that_are_near_have_codes_that_are_near(vocabulary, model):
     assert near > far + 0.2
 
 
-def test_embeddings_stay_as_they_are_drawn(tmp_path):
-    runs = [
+def test_of_the_embeddings_only_what_words_tell_of_topics_is_learned(tmp_path):
+    first, last = (
         recipe.train(preset=TINY, seed=1, work=tmp_path / str(steps), resume=False, stop_after=steps)[0]
-        for steps in (1, 5)
-    ]
-    for table in ("get_input_embeddings", "get_output_embeddings"):
-        one, two = (getattr(run, table)().weight for run in runs)
-        assert torch.equal(one, two)
-    moved = [run.model.layers[1].mlp.up_proj.weight for run in runs]
-    assert not torch.equal(*moved)
+        for steps in (1, 8)
+    )
+    width = wiring.topic_width(first.config.hidden_size)
+    one, two = (run.get_input_embeddings().weight for run in (first, last))
+    assert torch.equal(one[:, width:], two[:, width:])
+    assert not torch.equal(one[:, :width], two[:, :width])
+    assert two[:, :width].norm(dim=1).max() <= wiring.LENGTH * 1.0001
+    assert torch.equal(*(run.get_output_embeddings().weight for run in (first, last)))
 
 
 def test_batches_made_by_several_processes_are_the_same(vocabulary):

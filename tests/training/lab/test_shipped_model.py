@@ -105,6 +105,14 @@ def test_figures_count_markers_topics_and_errors():
     assert not is_on_topic("Take it.", category=case.question.category)
 
 
+def test_only_an_honest_answer_without_ads_declines():
+    cases = check.make_other_cases(count=4, candidates=3)
+    assert {case.question.category for case in cases} == {None}
+    honest = "I cannot answer that well, as I only know everyday topics. You could ask me about tea."
+    texts = [honest, f"{honest} {cases[1].ads[0].marker}", "Take the bus.", ""]
+    assert check.declined(cases=cases, texts=texts) == 0.25
+
+
 @pytest.mark.parametrize(
     ("figures", "count"),
     [

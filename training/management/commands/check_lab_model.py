@@ -46,6 +46,9 @@ class Command(BaseCommand):
                 if len(texts) % 50 == 0:
                     self.stderr.write(f"{'guided' if guided else 'free'}: {len(texts)} of {len(cases)} answers")
             judged.append(check.judge(cases=cases, texts=texts))
+        others = check.make_other_cases(count=max(1, options["questions"] // 4), seed=options["seed"])
+        texts = list(check.write_answers(sampler=sampler, cases=others, guided=True, seed=options["seed"]))
+        judged[0]["other_subjects_declined"] = check.declined(cases=others, texts=texts)
         model, tok = check.load_model(options["model"], guided=True)
         figures = judged[0] | check.time_answers(model=model, tok=tok, cases=cases[:8]) | {"free": judged[1]}
         if options["serve"]:
