@@ -35,7 +35,7 @@ QUESTION = ""  # names the words of the question that tell its topic, among thos
 FIRST_SOLD = 0.8  # of the visitors: what they like first, the list has; in short lists, few interests are met by chance
 OWN_BRANDS = 0.5  # of the lists; in the others, brands sell several products
 SLIPS = 0.25  # of the markers: of any ad, and only what follows their free tokens is learned
-MOST_AGAIN = 4  # tokens of a random title that stand again behind its bid
+MOST_AGAIN = 8  # tokens of a random title that stand again behind its bid
 LIST_THEM = "Name all candidate ads."
 
 Task = Callable[[random.Random, Vocabulary, int, int], Group]
@@ -62,16 +62,17 @@ def random_titles(rng: random.Random, words: list[int], count: int) -> list[tupl
 
 def copy_random(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
     """Write records as markers, in random order. Learned: every token that the list and what is written decide."""
-    return _copied(rng, vocabulary, random_titles(rng, vocabulary.words, count))
+    group, lines = _listed(rng, vocabulary, random_titles(rng, vocabulary.words, count))
+    group.branches.append(copied_markers(rng, vocabulary, lines, most=ALONE))
+    return group
 
 
 def copy_ads(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
-    """The same with titles as advertisers write them, whose topics should be known."""
-    topics: dict[tuple[int, ...], int] = {}
-    for ad in catalogue.make_candidates(rng, count=count, parts=vocabulary.parts):
-        topics[tuple(vocabulary.ids("@" + ad.candidate.title)[1:])] = topic_number(ad.category)
-    titles = rng.sample(sorted(topics), len(topics))
-    return _copied(rng, vocabulary, titles, [topics[title] for title in titles])
+    """The same in a whole prompt, with titles as advertisers write them, whose topics should be known."""
+    ads = catalogue.make_candidates(rng, count=count, parts=vocabulary.parts, own_brands=rng.random() < OWN_BRANDS)
+    group, lines = _prefix(vocabulary, ads)
+    group.branches.append(_named(rng, vocabulary, lines, most=ALONE))
+    return group
 
 
 def look_up(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
@@ -152,12 +153,17 @@ def _looked_up(
     return Branch(tokens, labels, tuple(decides), tuple(looks), tuple(topics))
 
 
-def _copied(
-    rng: random.Random, vocabulary: Vocabulary, titles: list[tuple[int, ...]], topics: Sequence[int] = ()
-) -> Group:
-    group, lines = _listed(rng, vocabulary, titles)
-    group.branches.append(copied_markers(rng, vocabulary, lines, most=ALONE))
-    return replace(group, topics=tuple((line.pick, topic) for line, topic in zip(lines, topics, strict=False)))
+def _named(rng: random.Random, vocabulary: Vocabulary, lines: dict[str, Line], *, most: int = MARKERS) -> Branch:
+    """A visitor who wants all ads named, and the answer: nothing but markers."""
+    copied = copied_markers(rng, vocabulary, list(lines.values()), most=most)
+    context, _ = asked(vocabulary, text=LIST_THEM, about="", profile=questions.visitor(rng).profile)
+    behind = len(context)
+    return Branch(
+        context + copied.tokens,
+        [IGNORED] * behind + copied.labels,
+        tuple(behind + at for at in copied.decides),
+        tuple(replace(look, at=behind + look.at) for look in copied.looks),
+    )
 
 
 def _listed(rng: random.Random, vocabulary: Vocabulary, titles: list[tuple[int, ...]]) -> tuple[Group, list[Line]]:
@@ -304,11 +310,8 @@ def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, bra
                 lines=lines,
             )
         )
-    copied = copied_markers(rng, vocabulary, list(lines.values()))
-    context, _ = asked(vocabulary, text=LIST_THEM, about="", profile=questions.visitor(rng).profile)
-    looks = tuple(replace(look, at=len(context) + look.at) for look in copied.looks)
     # without `decides`, which would outweigh the answers
-    group.branches.append(Branch(context + copied.tokens, [IGNORED] * len(context) + copied.labels, looks=looks))
+    group.branches.append(replace(_named(rng, vocabulary, lines), decides=()))
     return group
 
 

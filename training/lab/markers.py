@@ -77,5 +77,5 @@ def copied_markers(rng: random.Random, vocabulary: Vocabulary, lines: Sequence[L
         decides.append(len(tokens) + len(line.marker) - 3)
         looks += [look for look in copied_out(line, len(labels), follows) if look.role == Role.copier]
         labels += unless_free(line, follows)
-        tokens += [vocabulary.spaced_sign, *line.marker[1:]]
+        tokens += [vocabulary.spaced_sign if tokens else vocabulary.sign, *line.marker[1:]]
     return Branch(tokens, labels, tuple(decides), tuple(looks))

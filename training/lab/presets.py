@@ -118,16 +118,16 @@ AGAIN = replace(
             "answers again",
             1700,
             (
-                Share("answer", 0.3, (16, 30, 50, 100), branches=12),
-                replace(TOPIC, weight=0.18, counts=(1, 2, 2, 30), branches=40),
-                replace(READ, weight=0.17, counts=(6, 10, 10, 30, 100), threshold=None),
-                replace(LOOKUP, weight=0.12, counts=(10, 30, 100, 100), threshold=None),
+                Share("answer", 0.28, (16, 30, 50, 100), branches=12),
+                replace(TOPIC, weight=0.17, counts=(1, 2, 2, 30), branches=40),
+                replace(READ, weight=0.15, counts=(6, 10, 10, 30, 100), threshold=None),
+                replace(LOOKUP, weight=0.1, counts=(10, 30, 100, 100), threshold=None),
                 replace(HIGHEST, weight=0.04, counts=(6, 10, 10, 30, 100), threshold=None),
-                replace(TITLES, weight=0.1, counts=(30, 100, 100), threshold=None),
-                replace(COPY, weight=0.09, counts=(30, 100, 100), threshold=None),  # without it, copying fades
+                replace(TITLES, weight=0.2, counts=(30, 100, 100), threshold=None),
+                replace(COPY, weight=0.06, counts=(30, 100, 100), threshold=None),  # without it, copying fades
             ),
             tokens=5000,
-            rate=(0.15, 0.003),
+            rate=(0.08, 0.003),
         ),
     ),
 )

@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from chat.adllm import prompts  # noqa: E402
 from training.lab import (  # noqa: E402
     answers,
     catalogue,
@@ -143,6 +144,21 @@ def test_a_copied_title_is_learned_only_where_the_list_decides_it(vocabulary):
     tokens, labels = group.branches[0].tokens, group.branches[0].labels
     starts = [n + 1 for n, token in enumerate(tokens) if token == vocabulary.spaced_sign]
     assert all(labels[n] == IGNORED for n in starts)  # which record comes next is free
+
+
+def test_titles_are_copied_in_a_whole_prompt_as_the_only_answer(vocabulary):
+    group = curriculum.copy_ads(random.Random(1), vocabulary, 8, 1)
+    (branch,) = group.branches
+    begin = branch.tokens.index(vocabulary.sign)
+    question = vocabulary.tok.decode(branch.tokens[:begin])
+    assert f"{prompts.QUESTION}{curriculum.LIST_THEM}{prompts.ANSWER}" in question
+    assert question.endswith(f"{tokenizer.END}\n{tokenizer.ASSISTANT}")
+    assert set(branch.labels[: begin + 1]) == {IGNORED}
+    markers = vocabulary.tok.decode(branch.tokens[begin:]).split("] ")
+    shown = vocabulary.tok.decode(group.prefix)
+    assert len(markers) == len(branch.decides) == 8
+    assert all(marker.removesuffix("]") in shown for marker in markers)
+    assert all(branch.labels[at] == branch.tokens[at] for at in branch.decides)
 
 
 def looks_of(group, role):

@@ -42,15 +42,16 @@ def served(sampler):
     return figures_of(sampler, count=40, guided=True)
 
 
-@pytest.mark.xfail(strict=True, reason="the weights that ship miss the topic too often: LOG.md, 2026-11-26")
-def test_as_the_site_serves_it_it_answers_on_topic(served):
+def test_as_the_site_serves_it_it_answers_on_topic_and_copies_unseen_titles(served):
     assert served["on_topic_answers"] >= 0.95
-
-
-def test_as_the_site_serves_it_it_copies_unseen_titles_and_mostly_keeps_to_the_topic(served):
-    assert served["on_topic_answers"] >= 0.9
     assert (served["exact_markers"], served["format_errors"]) == (1.0, {})
     assert served["markers"] >= 20
+
+
+def test_it_mostly_declines_what_it_does_not_know(sampler):
+    cases = check.make_other_cases(count=40, seed=1)
+    texts = list(check.write_answers(sampler=sampler, cases=cases, guided=True))
+    assert check.declined(cases=cases, texts=texts) >= 0.5  # 0.125 of the weights before
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def free(sampler):
     return figures_of(sampler, count=12, guided=False)
 
 
-@pytest.mark.xfail(strict=True, reason="left free, the weights that ship miss their target: LOG.md, 2026-11-26")
+@pytest.mark.xfail(strict=True, reason="left free, the weights that ship miss their target: LOG.md, 2026-11-27")
 def test_left_free_it_answers_on_topic_and_copies_unseen_titles(free):
     assert free["on_topic_answers"] >= 0.95
     assert free["exact_markers"] >= 0.95
