@@ -22,6 +22,7 @@ from training.lab.markers import (
     copied_out,
     followers,
     liner_looks,
+    random_titles,
     spelled,
     unless_free,
 )
@@ -39,25 +40,6 @@ MOST_AGAIN = 8  # tokens of a random title that stand again behind its bid
 LIST_THEM = "Name all candidate ads."
 
 Task = Callable[[random.Random, Vocabulary, int, int], Group]
-
-
-def random_titles(rng: random.Random, words: list[int], count: int) -> list[tuple[int, ...]]:
-    """Titles of random tokens, nothing to guess. From six on, some begin or end alike and some lists use few words."""
-    hard = count >= 6
-    pool = rng.sample(words, rng.choice((12, count, 10 * count, len(words)))) if hard else words
-    firsts = rng.sample(words, count)
-    titles: dict[tuple[int, ...], None] = {}
-    while len(titles) < count:
-        length = rng.choice((1, 2, 3, 3, 4, 5, 6, 7, 9))
-        start, end = [firsts[len(titles)]], []
-        if titles and hard and rng.random() < 0.3:
-            other = list(rng.choice(list(titles)))
-            if rng.random() < 0.5:
-                start = other[: rng.randint(1, len(other))]
-            else:
-                end = other[rng.randint(0, len(other) - 1) :]
-        titles[(*start, *rng.choices(pool, k=max(0 if end else 1, length - len(start) - len(end))), *end)] = None
-    return list(titles)
 
 
 def copy_random(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:

@@ -13,6 +13,25 @@ MARKERS = 24  # in a branch that copies among others
 ALONE = 60  # in a branch of its own
 
 
+def random_titles(rng: random.Random, words: list[int], count: int) -> list[tuple[int, ...]]:
+    """Titles of random tokens, nothing to guess. From six on, some begin or end alike and some lists use few words."""
+    hard = count >= 6
+    pool = rng.sample(words, rng.choice((12, count, 10 * count, len(words)))) if hard else words
+    firsts = rng.sample(words, count)
+    titles: dict[tuple[int, ...], None] = {}
+    while len(titles) < count:
+        length = rng.choice((1, 2, 3, 3, 4, 5, 6, 7, 9))
+        start, end = [firsts[len(titles)]], []
+        if titles and hard and rng.random() < 0.3:
+            other = list(rng.choice(list(titles)))
+            if rng.random() < 0.5:
+                start = other[: rng.randint(1, len(other))]
+            else:
+                end = other[rng.randint(0, len(other) - 1) :]
+        titles[(*start, *rng.choices(pool, k=max(0 if end else 1, length - len(start) - len(end))), *end)] = None
+    return list(titles)
+
+
 def spelled(line: Line, at: int, *, told: tuple[int, ...]) -> list[Look]:
     """Behind a marker's first token: the sign stands at `at`, what tells the topic at `told`. Brands share their parts,
     and sell several things, so which ad it is must be told again at every token of a title's beginning, where the list
