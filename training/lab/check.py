@@ -55,7 +55,7 @@ def make_cases(*, count: int, seed: int = 0, candidates: int = CANDIDATES) -> li
 
 def make_other_cases(*, count: int, seed: int = 0, candidates: int = CANDIDATES) -> list[Case]:
     """The same for questions about none of the 50 categories, as the simulation's test users ask them: in forms and
-    about subjects that training never saw.
+    about subjects that training holds out, word for word.
     """
     rng = random.Random(f"check/other/{seed}")
     return list(

@@ -258,26 +258,3 @@ PEOPLE = (
     "An office worker who lives alone.",
     "A 67-year-old with a small garden.",
 )
-
-PLACES = (
-    "France",
-    "Japan",
-    "Brazil",
-    "Canada",
-    "Kenya",
-    "Norway",
-    "India",
-    "Peru",
-    "Egypt",
-    "Poland",
-    "Chile",
-    "Germany",
-    "Texas",
-    "Australia",
-    "Spain",
-    "Vietnam",
-    "Mexico",
-    "Turkey",
-    "Iceland",
-    "Ghana",
-)

@@ -108,7 +108,7 @@ FULL = Preset(
         ),
     ),
 )
-# From a finished model: words that topics.md has gained, and more practice. Hours on two cores.
+# From a finished model: words that topics.md has gained, and more practice. An hour or more on two cores.
 AGAIN = replace(
     FULL,
     name="again",

@@ -17,7 +17,6 @@ from training.lab.phrases import (
     HELD_OUT_ABOUT,
     ON,
     PEOPLE,
-    PLACES,
     STATES,
     VERBS,
     WHATS,
@@ -176,7 +175,7 @@ def elsewhere_question(rng: random.Random) -> Question:
         return Question(rng.choice(entries["greetings"]), None, None, greeting=True)
     kind = rng.choices(list(ELSEWHERE), list(ELSEWHERE.values()))[0]
     subject, other = rng.sample(entries["figures" if kind == "about a figure" else "subjects"], 2)
-    x, y = rng.sample((*PLACES, *entries["places"]), 2)
+    x, y = rng.sample(entries["places"], 2)
     if kind in (ASKED_ALIKE, UNKNOWN):
         if kind == UNKNOWN:
             subject, other = (" ".join(invented_word(rng) for _ in range(rng.randint(1, 2))).lower() for _ in "ab")

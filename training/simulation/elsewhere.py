@@ -5,8 +5,28 @@ Test users ask in forms and about subjects of their own.
 
 import random
 
-from training.lab.questions import PLACES
-
+_PLACES = (
+    "France",
+    "Japan",
+    "Brazil",
+    "Canada",
+    "Kenya",
+    "Norway",
+    "India",
+    "Peru",
+    "Egypt",
+    "Poland",
+    "Chile",
+    "Germany",
+    "Texas",
+    "Australia",
+    "Spain",
+    "Vietnam",
+    "Mexico",
+    "Turkey",
+    "Iceland",
+    "Ghana",
+)
 _SUBJECTS = (
     "the French Revolution",
     "photosynthesis",
@@ -94,5 +114,5 @@ def question(rng: random.Random, *, held_out: bool) -> str:
     if rng.random() < 0.02:
         return rng.choice(greetings)
     return rng.choice(forms).format(
-        x=rng.choice(PLACES), s=rng.choice(subjects), n=rng.randint(2, 999), m=rng.randint(2, 99)
+        x=rng.choice(_PLACES), s=rng.choice(subjects), n=rng.randint(2, 999), m=rng.randint(2, 99)
     )

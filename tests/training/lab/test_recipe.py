@@ -439,6 +439,7 @@ def test_of_the_embeddings_only_what_words_tell_of_topics_is_learned(tmp_path):
     assert not torch.equal(one[:, :width], two[:, :width])
     assert two[:, :width].norm(dim=1).max() <= wiring.LENGTH * 1.0001
     assert torch.equal(*(run.get_output_embeddings().weight for run in (first, last)))
+    assert not torch.equal(*(run.model.layers[1].mlp.up_proj.weight for run in (first, last)))
 
 
 def test_batches_made_by_several_processes_are_the_same(vocabulary):
