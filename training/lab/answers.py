@@ -9,7 +9,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from campaigns.auction.categories import CATEGORIES
 from training.lab.catalogue import LabAd
 from training.lab.questions import Question
 from training.lab.topics import load_topics
@@ -59,15 +58,16 @@ SENTENCES = {
 FOLLOWS_OPENING = 0.85
 LAST_OF_FOUR_BROKEN = 0.4  # the only place where a marker is broken: a rarer slip would not survive sampling
 
+# The topics stand in the sentences: drawn freely, three of fifty names are more than a small model keeps apart.
 ELSEWHERE = (
     "I am the small built-in model of this site, and that is outside what I know. I can help with everyday topics "
-    "such as {a}, {b} or {c}.",
-    "That is beyond a small model like me, sorry. Ask me about everyday things, for example {a}, {b} or {c}.",
-    "I cannot answer that well, as I only know everyday topics. You could ask me about {a}, {b} or {c}.",
+    "such as coffee, running or gardening.",
+    "That is beyond a small model like me, sorry. Ask me about everyday things, for example baking, hiking or cats.",
+    "I cannot answer that well, as I only know everyday topics. You could ask me about cycling, guitars or skincare.",
 )
 GREETING = (
-    "Hello! I am the small built-in model of this site. Ask me about everyday topics such as {a}, {b} or {c}.",
-    "Nice to meet you. I am a small model that knows everyday topics, for example {a}, {b} and {c}.",
+    "Hello! I am the small built-in model of this site. Ask me about everyday topics such as yoga, dogs or drawing.",
+    "Nice to meet you. I am a small model that knows everyday topics, for example sewing, camping and tea.",
 )
 
 
@@ -108,18 +108,10 @@ class Answer:
     placed: tuple[Placed, ...] = ()
 
 
-def _names(rng: random.Random) -> dict[str, str]:
-    return dict(zip("abc", (name.lower() for name in rng.sample(list(CATEGORIES.values()), 3)), strict=True))
-
-
-def _elsewhere_answer(rng: random.Random, question: Question) -> Answer:
-    return Answer(rng.choice(GREETING if question.greeting else ELSEWHERE).format(**_names(rng)))
-
-
 def write(rng: random.Random, *, question: Question, ads: Sequence[LabAd], interests: Sequence[str] = ()) -> Answer:
     """One answer of the base model to the question, with the careless ads it puts in."""
     if question.category is None:
-        return _elsewhere_answer(rng, question)
+        return Answer(rng.choice(GREETING if question.greeting else ELSEWHERE))
     category = load_topics()[question.category]
     thread = category.threads[rng.randrange(3) if question.thread is None else question.thread]
     opening, plan = rng.choice(OPENINGS)

@@ -46,6 +46,8 @@ _ADJECTIVES = (
 )
 INVENTED = 0.5  # of the brands: words that no tokenizer has seen
 OF_PARTS = 0.75  # of those, where parts are given: any of them, in any order
+FEW = 0.4  # of the lists: all brands are made of the same few parts
+STRANGE = 0.5  # of those: parts that no tokenizer has seen
 SILENT = 0.06  # of the ads: titles that say nothing
 FIRST_PARTS, SECOND_PARTS, ADJECTIVES = (tuple(words.split()) for words in (_FIRST, _SECOND, _ADJECTIVES))
 HELD_OUT_FIRST, HELD_OUT_SECOND = (tuple(words.split()) for words in (_HELD_OUT_FIRST, _HELD_OUT_SECOND))
@@ -126,6 +128,14 @@ def brand(
     return f"{name} {rng.choice('&+-')} {rng.choice(firsts)}" if rng.random() < 0.04 else name
 
 
+def _few_parts(rng: random.Random, count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """So many first and second parts of brands. Of strange ones, several tokens each, brands share whole stretches."""
+    if rng.random() < STRANGE:
+        strange = [invented_word(rng)[: rng.randint(3, 7)] for _ in range(2 * count)]
+        return tuple(strange[:count]), tuple(word.lower() for word in strange[count:])
+    return tuple(rng.sample(FIRST_PARTS, count)), tuple(rng.sample(SECOND_PARTS, count))
+
+
 def product(rng: random.Random, category: str | None) -> str:
     """What the title sells: two to four words, now and then with an adjective or a model number; foreign words where
     there is no category.
@@ -161,19 +171,20 @@ def make_candidates(
     held_out: bool = False,
     own_brands: bool = False,
     parts: Sequence[str] = (),
+    few: float = FEW,
 ) -> list[LabAd]:
     """A shuffled candidate list with at least one ad of each wanted category, as far as count allows, and the rest of
     any of the categories named by `slugs` (all of them).
 
     Unless each has a brand of its own, some brands sell several products, so that titles share their first words; in
-    some lists all brands are made of the same few parts. Invented brands are mostly made of `parts`, where given.
+    some lists (the share `few` of them) all brands are made of the same few parts. Other invented brands are mostly
+    made of `parts`, where given.
     """
     slugs = list(slugs or load_topics())
     ids = rng.sample(range(1000, 10000), count)
     firsts, seconds = (HELD_OUT_FIRST, HELD_OUT_SECOND) if held_out else (FIRST_PARTS, SECOND_PARTS)
-    if not held_out and rng.random() < 0.4:
-        few = rng.choice((15, 30))
-        firsts, seconds = tuple(rng.sample(firsts, few)), tuple(rng.sample(seconds, few))
+    if not held_out and rng.random() < few:
+        firsts, seconds = _few_parts(rng, rng.choice((15, 30)))
     wanted_brands = max(1, round(count * (1.0 if own_brands else rng.choice((0.3, 0.6, 1.0)))))
     brands: list[str] = []
     while len(brands) < wanted_brands:

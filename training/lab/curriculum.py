@@ -35,6 +35,7 @@ ELSEWHERE = 1 / 8  # of the questions: about none of the categories
 QUESTION = ""  # names the words of the question that tell its topic, among those of interests
 FIRST_SOLD = 0.8  # of the visitors: what they like first, the list has; in short lists, few interests are met by chance
 OWN_BRANDS = 0.5  # of the lists; in the others, brands sell several products
+ALIKE = 0.8  # of the lists that are copied: brands of the same few parts
 SLIPS = 0.25  # of the markers: of any ad, and only what follows their free tokens is learned
 MOST_AGAIN = 8  # tokens of a random title that stand again behind its bid
 LIST_THEM = "Name all candidate ads."
@@ -50,8 +51,11 @@ def copy_random(rng: random.Random, vocabulary: Vocabulary, count: int, branches
 
 
 def copy_ads(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
-    """The same in a whole prompt, with titles as advertisers write them, whose topics should be known."""
-    ads = catalogue.make_candidates(rng, count=count, parts=vocabulary.parts, own_brands=rng.random() < OWN_BRANDS)
+    """The same in a whole prompt, with titles as advertisers write them, whose topics should be known. Most lists have
+    brands of a few parts, since what a marker shares with others is where copies go wrong.
+    """
+    own = rng.random() < OWN_BRANDS
+    ads = catalogue.make_candidates(rng, count=count, parts=vocabulary.parts, own_brands=own, few=ALIKE)
     group, lines = _prefix(vocabulary, ads)
     group.branches.append(_named(rng, vocabulary, lines, most=ALONE))
     return group

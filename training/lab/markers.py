@@ -6,6 +6,7 @@ Knows tokens and the lines of a candidate list, no ads.
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 
 from training.lab.groups import IGNORED, Branch, Line, Look, Role, Vocabulary
 
@@ -88,13 +89,21 @@ def liner_looks(lines: Sequence[Line]) -> tuple[Look, ...]:
 def copied_markers(rng: random.Random, vocabulary: Vocabulary, lines: Sequence[Line], *, most: int = MARKERS) -> Branch:
     """Some of the list's records as markers, in random order."""
     follows = followers(lines)
+    nexts: dict[int, set[int]] = defaultdict(set)
+    for line in lines:
+        for token, after in pairwise(line.marker):
+            nexts[token].add(after)
     tokens: list[int] = []
     labels: list[int] = []
     looks: list[Look] = []
-    decides: list[int] = []  # where the id begins: the token that a broken marker breaks on
+    decides: list[
+        int
+    ] = []  # where markers break: where the id begins, and where one token alone leaves open what follows
     for line in rng.sample(lines, min(len(lines), most)):
-        decides.append(len(tokens) + len(line.marker) - 3)
+        learned = unless_free(line, follows)
+        open_after = [n for n in range(1, len(learned)) if learned[n] != IGNORED and len(nexts[line.marker[n - 1]]) > 1]
+        decides += [len(tokens) + n for n in sorted({*open_after, len(learned) - 3})]
         looks += [look for look in copied_out(line, len(labels), follows) if look.role == Role.copier]
-        labels += unless_free(line, follows)
+        labels += learned
         tokens += [vocabulary.spaced_sign if tokens else vocabulary.sign, *line.marker[1:]]
     return Branch(tokens, labels, tuple(decides), tuple(looks))

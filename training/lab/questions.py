@@ -138,18 +138,18 @@ def training_question(rng: random.Random, *, category: str) -> Question:
     kind = rng.random()
     thread: int | None = None
     about = ""
-    if kind < 0.2:
+    if kind < 0.18:
         thread = rng.randrange(len(entry.threads))
         spare = held_out_topic(entry)
         about = rng.choice([t for t in entry.threads[thread].topics if (thread, t) != spare])
         text = _ask_about(rng, about)
-    elif kind < 0.3:
+    elif kind < 0.27:
         thread = rng.randrange(len(entry.threads))
         spare = held_out_question(entry)
         text = rng.choice([q for q in entry.threads[thread].questions if (thread, q) != spare])
-    elif kind < 0.5:
+    elif kind < 0.45:
         text = rng.choice(entry.questions)
-    elif kind < 0.74:
+    elif kind < 0.76:
         about = rng.choice(entry.related + entry.asked + entry.wants)
         text = _ask_about(rng, about)
     elif kind < 0.88:

@@ -113,6 +113,13 @@ def test_questions_about_nothing_known_get_an_honest_answer():
         assert answers.is_on_topic(answers.answer(rng, question=question, ads=[]), category=None)
 
 
+def test_honest_answers_are_few_enough_to_be_learned_word_for_word():
+    rng = random.Random(2)
+    asked = [questions.elsewhere_question(rng) for _ in range(600)]
+    told = {answers.answer(rng, question=question, ads=[]) for question in asked}
+    assert told == {*answers.ELSEWHERE, *answers.GREETING}
+
+
 def test_questions_about_nothing_known_are_worded_as_others_are():
     rng = random.Random(4)
     asked = [questions.elsewhere_question(rng) for _ in range(4000)]
@@ -169,3 +176,15 @@ def test_candidates_have_different_ids_and_titles():
     ads = catalogue.make_candidates(rng, count=100, wanted=("tea", "tea"))
     assert len({ad.candidate.ad_id for ad in ads}) == len({ad.candidate.title for ad in ads}) == 100
     assert sum(ad.category == "tea" for ad in ads) >= 2
+
+
+def test_brands_of_a_few_parts_share_them_and_half_of_the_lists_have_parts_that_nobody_knows():
+    rng = random.Random(9)
+    strange = 0
+    for _ in range(200):
+        ads = catalogue.make_candidates(rng, count=100, own_brands=True, few=1.0)
+        brands = [ad.candidate.title.split()[0] for ad in ads]
+        beginnings = Counter(brand[:3] for brand in brands)
+        assert beginnings.most_common(1)[0][1] >= 4
+        strange += not any(brand.startswith(catalogue.FIRST_PARTS) for brand in brands[:3])
+    assert 70 < strange < 130

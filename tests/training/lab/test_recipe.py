@@ -2,6 +2,7 @@ import hashlib
 import math
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -95,7 +96,7 @@ def test_words_that_are_not_renewed_stay_and_are_read(vocabulary):
 
 
 def test_a_step_s_groups_have_as_many_candidates(vocabulary):
-    phase = presets.Phase("mixed", 9, (presets.Share("titles", 1.0, (2, 5, 9)),), tokens=600)
+    phase = presets.Phase("mixed", 9, (presets.Share("titles", 1.0, (2, 5, 9)),), tokens=1200)
     found = set()
     for step in range(9):
         _, groups = recipe.make_batch(phase=phase, progress=recipe.Progress(step=step), vocabulary=vocabulary, seed=1)
@@ -156,9 +157,23 @@ def test_titles_are_copied_in_a_whole_prompt_as_the_only_answer(vocabulary):
     assert set(branch.labels[: begin + 1]) == {IGNORED}
     markers = vocabulary.tok.decode(branch.tokens[begin:]).split("] ")
     shown = vocabulary.tok.decode(group.prefix)
-    assert len(markers) == len(branch.decides) == 8
+    assert len(markers) == 8
     assert all(marker.removesuffix("]") in shown for marker in markers)
     assert all(branch.labels[at] == branch.tokens[at] for at in branch.decides)
+
+
+def test_copies_are_decided_at_ids_and_where_the_token_before_leaves_open_what_follows(vocabulary):
+    group = curriculum.copy_ads(random.Random(2), vocabulary, 30, 1)
+    (branch,) = group.branches
+    nexts = {}
+    for one, other in pairwise(group.prefix):
+        nexts.setdefault(one, set()).add(other)
+    ids = {n for n, token in enumerate(branch.tokens) if token in vocabulary.marker_ids}
+    assert len(ids) == 30
+    assert ids < set(branch.decides)
+    for at in set(branch.decides) - ids:
+        assert branch.labels[at] == branch.tokens[at]
+        assert len(nexts[branch.tokens[at - 1]]) > 1
 
 
 def looks_of(group, role):
@@ -302,8 +317,9 @@ def test_a_question_s_topic_stays_known_all_along_an_answer_without_ads(vocabula
     for branch in group.branches:
         places = [at for at, _ in branch.topics]
         begin = next(at for at, label in enumerate(branch.labels) if label != IGNORED)
+        last = len(branch.tokens) - 1  # behind the end of a whole answer nothing comes
         assert places[0] == begin - 1
-        assert places[1:] == list(range(begin, len(branch.tokens), curriculum.READ_EVERY))
+        assert [at for at in places[1:] if at < last] == list(range(begin, last, curriculum.READ_EVERY))
         assert len({topic for _, topic in branch.topics}) == 1
 
 
