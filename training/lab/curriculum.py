@@ -36,6 +36,7 @@ QUESTION = ""  # names the words of the question that tell its topic, among thos
 FIRST_SOLD = 0.8  # of the visitors: what they like first, the list has; in short lists, few interests are met by chance
 OWN_BRANDS = 0.5  # of the lists; in the others, brands sell several products
 ALIKE = 0.8  # of the lists that are copied: brands of the same few parts
+FIRST_FEW = 3  # markers in a short copy
 SLIPS = 0.25  # of the markers: of any ad, and only what follows their free tokens is learned
 MOST_AGAIN = 8  # tokens of a random title that stand again behind its bid
 LIST_THEM = "Name all candidate ads."
@@ -52,12 +53,16 @@ def copy_random(rng: random.Random, vocabulary: Vocabulary, count: int, branches
 
 def copy_ads(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
     """The same in a whole prompt, with titles as advertisers write them, whose topics should be known. Most lists have
-    brands of a few parts, since what a marker shares with others is where copies go wrong.
+    brands of a few parts, since what a marker shares with others is where copies go wrong; several branches are short,
+    since first markers go wrong most.
     """
     own = rng.random() < OWN_BRANDS
     ads = catalogue.make_candidates(rng, count=count, parts=vocabulary.parts, own_brands=own, few=ALIKE)
     group, lines = _prefix(vocabulary, ads)
-    group.branches.append(_named(rng, vocabulary, lines, most=ALONE))
+    for _ in range(branches):
+        group.branches.append(
+            _named(rng, vocabulary, lines, most=ALONE if branches == 1 else rng.randint(1, FIRST_FEW))
+        )
     return group
 
 

@@ -162,6 +162,13 @@ def test_titles_are_copied_in_a_whole_prompt_as_the_only_answer(vocabulary):
     assert all(branch.labels[at] == branch.tokens[at] for at in branch.decides)
 
 
+def test_short_copies_practise_first_markers(vocabulary):
+    group = curriculum.copy_ads(random.Random(3), vocabulary, 8, 12)
+    counts = [sum(token in vocabulary.marker_ids for token in branch.tokens) for branch in group.branches]
+    assert len(counts) == 12
+    assert set(counts) == {1, 2, 3}
+
+
 def test_copies_are_decided_at_ids_and_where_the_token_before_leaves_open_what_follows(vocabulary):
     group = curriculum.copy_ads(random.Random(2), vocabulary, 30, 1)
     (branch,) = group.branches
