@@ -96,9 +96,7 @@ def copied_markers(rng: random.Random, vocabulary: Vocabulary, lines: Sequence[L
     tokens: list[int] = []
     labels: list[int] = []
     looks: list[Look] = []
-    decides: list[
-        int
-    ] = []  # where markers break: where the id begins, and where one token alone leaves open what follows
+    decides: list[int] = []  # where markers break: where ids begin, and where one token leaves open what follows
     for line in rng.sample(lines, min(len(lines), most)):
         learned = unless_free(line, follows)
         open_after = [n for n in range(1, len(learned)) if learned[n] != IGNORED and len(nexts[line.marker[n - 1]]) > 1]

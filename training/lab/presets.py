@@ -101,7 +101,7 @@ FULL = Preset(
                 replace(READ, weight=0.22, counts=(6, 10, 10, 30, 100), threshold=None),
                 replace(LOOKUP, weight=0.13, counts=(10, 30, 100), threshold=None),
                 replace(HIGHEST, weight=0.1, counts=(6, 10, 30, 100), threshold=None),
-                replace(TITLES, weight=0.1, counts=(10, 30, 100), threshold=None),
+                replace(TITLES, weight=0.1, counts=(10, 30, 100), threshold=None, branches=12),
             ),
             tokens=12000,
             rate=(0.25, 0.004),
