@@ -8,13 +8,24 @@ from django.core.management import CommandError, call_command  # noqa: E402
 
 from chat.adllm import markup  # noqa: E402
 from tests.training.lab.models import WEIGHTS  # noqa: E402
+from training.dataset.artifacts import file_sha256  # noqa: E402
 from training.lab import check, export  # noqa: E402
 from training.lab.answers import is_on_topic  # noqa: E402
 from training.simulation.transformers_sampler import TransformersSampler  # noqa: E402
 
+IRPO = WEIGHTS.with_name("weights-irpo")
 
-def test_weights_fit_the_repository():
-    assert (WEIGHTS / "model.safetensors").stat().st_size <= 16 * 1024 * 1024
+
+@pytest.mark.parametrize("folder", [WEIGHTS, IRPO])
+def test_weights_fit_the_repository(folder):
+    assert (folder / "model.safetensors").stat().st_size <= 16 * 1024 * 1024
+
+
+def test_the_trained_model_is_the_one_its_manifest_tells_of_and_began_with_the_shipped_one():
+    manifest = json.loads((IRPO / "manifest.json").read_text())
+    assert file_sha256(IRPO / "model.safetensors") == manifest["sha256"]
+    assert file_sha256(WEIGHTS / "model.safetensors") == manifest["asked"]["policy"]["model.safetensors"]
+    assert manifest["after"]["revenue_true_ctr"] > 2 * manifest["before"]["revenue_true_ctr"]
 
 
 def test_generation_settings_sample_as_the_paper_does():

@@ -48,7 +48,7 @@ def test_the_same_parameters_draw_the_same_files(tmp_path):
 
 @pytest.mark.slow
 def test_the_command_prints_what_it_measured(tmp_path, capsys):
-    call_command("plot_click_model", out=tmp_path, answers=30, json=True)
+    call_command("plot_click_model", out=tmp_path, answers=200, json=True)
     found = json.loads(capsys.readouterr().out)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(found["pictures"])
     levels = {row["situation"]: row for row in found["levels"]}
@@ -58,7 +58,7 @@ def test_the_command_prints_what_it_measured(tmp_path, capsys):
     assert off["ctr"] < 0.06
     assert off["reward_at_any_bid"] < 0 < 10 < on["reward_at_good_bid"]
     assert levels["on topic, with three off topic"]["ctr"] < 0.5 * on["ctr"]
-    assert found["agreement"]["answers"] == 30
+    assert found["agreement"]["answers"] == 200
 
 
 def test_the_command_refuses_nonsense(tmp_path):
