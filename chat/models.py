@@ -147,6 +147,7 @@ class TrafficRun(models.Model):
 
     class Engine(models.TextChoices):
         LIVE = "live", "the live model"
+        BOTH = "both", "the live model and the built-in one after IRPO, in turns"
         SCRIPTED = "scripted", "scripted answers, without a model"
 
     wanted = models.PositiveIntegerField()  # visitors

@@ -1,6 +1,6 @@
 """Simulated visitors for a database marked as demo, so that the dashboards are not empty on first sight.
 
-They take the real way: a question, an auction, an answer by the live model, impressions, clicks that charge play money.
+They take the real way: a question, an auction, an answer by the model, impressions, clicks that charge play money.
 Only who asks what, when, and which ads they click is made up here. Knows nothing of prompts or of money.
 """
 
@@ -25,6 +25,7 @@ from campaigns.auction.validation import InvalidInput
 from campaigns.billing import record_click
 from campaigns.models import Auction, DatabaseMark, RejectedClick
 from campaigns.serving import ServedAd, served_ads
+from chat import registry
 from chat.adllm.engine import Engine
 from chat.answering import Busy, answer_query
 from chat.models import ModelVersion, TrafficRun, Turn
@@ -187,9 +188,8 @@ def run_traffic(
 
 
 def _send_visitors(run: TrafficRun, outcomes: Counter[str], *, engine, report, sleep) -> None:
-    scripted = run.engine == TrafficRun.Engine.SCRIPTED
-    version = scripted_version() if scripted else None
-    if scripted and engine is None:
+    versions = _asked(run)
+    if run.engine == TrafficRun.Engine.SCRIPTED and engine is None:
         engine = scripted_engine(seed=run.seed, topics={q.text: q.category for q in _questions()})
     failures = 0
     for visit in plan_visits(visitors=run.wanted, days=run.days, seed=run.seed, until=run.started_at)[run.done :]:
@@ -198,6 +198,7 @@ def _send_visitors(run: TrafficRun, outcomes: Counter[str], *, engine, report, s
                 return
             sleep(1.0)
         try:
+            version = versions[visit.number % len(versions)]
             turn = simulate_visit(visit, run=run, outcomes=outcomes, engine=engine, version=version)
         except Busy as busy:
             _end(run, TrafficRun.Status.FAILED, error=str(busy))
@@ -211,6 +212,14 @@ def _send_visitors(run: TrafficRun, outcomes: Counter[str], *, engine, report, s
             return
         report(run)
     _end(run, TrafficRun.Status.COMPLETE)
+
+
+def _asked(run: TrafficRun) -> list[ModelVersion | None]:
+    """The models that the visitors ask, in turns; None is whichever is live when they come."""
+    if run.engine == TrafficRun.Engine.SCRIPTED:
+        return [scripted_version()]
+    after_irpo = registry.register_shipped() if run.engine == TrafficRun.Engine.BOTH else None
+    return [None, after_irpo] if after_irpo and not after_irpo.is_live else [None]
 
 
 def simulate_visit(

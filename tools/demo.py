@@ -18,7 +18,7 @@ from processes import Processes, Stop, die_with_parent, stop_on_signals
 ROOT = Path(__file__).resolve().parent.parent
 VAR = Path(os.environ.get("VAR_DIR", ROOT / "var"))
 START_LIMIT_S = 180
-FIRST_VISITORS = "simulate_traffic --first --visitors 60 --days 14"  # so that the dashboards are not empty
+FIRST_VISITORS = "simulate_traffic --first --visitors 120 --days 14 --engine both"  # dashboards are not empty then
 PREPARE = {  # each time; all of it keeps what is there
     "Bringing the database up to date": "migrate --no-input --verbosity 0",
     "Making the shared cache": "createcachetable",

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from campaigns.auction.validation import InvalidInput
 from campaigns.models import Auction, Click, Impression, RejectedClick
-from chat import tasks, traffic
+from chat import registry, tasks, traffic
 from chat.adllm.engine import EngineUnavailable
 from chat.adllm.scripted_engine import ScriptedEngine
 from chat.models import TrafficRun, Turn
@@ -209,6 +209,19 @@ def test_the_command_reports_what_came_of_it(demo):
     assert (told["status"], told["questions"]) == ("complete", 20)
     assert told["charged micros"] == sum(Click.objects.values_list("charged_micros", flat=True))
     assert "20/20 visitors" in progress.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("shipped", "names"), [(True, [registry.BUILTIN_NAME, registry.IRPO_NAME]), (False, [registry.BUILTIN_NAME])]
+)
+def test_visitors_may_ask_the_model_before_and_after_irpo_in_turns(demo, settings, tmp_path, shipped, names):
+    settings.AD_LLM_MODEL = str(settings.LAB_MODEL_DIR)
+    settings.LAB_IRPO_MODEL_DIR = tmp_path
+    if shipped:
+        (tmp_path / "config.json").touch()
+    run_traffic(start_run(visitors=6, engine=TrafficRun.Engine.BOTH), engine=ScriptedEngine(["A tip."]))
+
+    assert [turn.model_version.name for turn in Turn.objects.order_by("created_at")] == names * (6 // len(names))
 
 
 def sent_to_workers(monkeypatch) -> list[int]:

@@ -26,7 +26,8 @@ class Command(BaseCommand):
             "--engine",
             choices=TrafficRun.Engine.values,
             default=TrafficRun.Engine.LIVE,
-            help="live: the model that answers on the site; scripted: canned answers, without a model server",
+            help="live: the model that answers on the site; both: that and the built-in one after IRPO, if there, in "
+            "turns; scripted: canned answers, without a model server",
         )
         parser.add_argument("--resume", action="store_true", help="go on with the latest run that was cut short")
         parser.add_argument("--first", action="store_true", help="once in a database's life, and by a worker")
