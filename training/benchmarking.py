@@ -4,12 +4,15 @@ And how fast they are learned from: our DPO step against TRL's (training/irpo/co
 Absolute rates tell about the machine; ratios tell about this code. `pipeline_ratio` sets tokens per second of a whole
 run, from auctions to summary, against those of the engine alone; `answers_ratio` only its answers, files synced to the
 disk. `over_generate` sets the in-process engine against transformers' own `generate` with num_return_sequences, on
-prompts of the same round. All are measured in turns, medians over the rounds; every round asks for other bids.
+prompts of the same round; `over_returning` against itself when freed memory goes back at once
+(training/dataset/device.py), each in a process of its own. All are measured in turns, medians over the rounds; every
+round asks for other bids.
 """
 
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -27,17 +30,14 @@ SAMPLES = 5
 GENERATED = 8  # queries that `generate` answers in one batch: more make it slower
 SETTINGS = SamplingSettings(max_tokens=300, context=CONTEXT)
 TARGET = 0.9
-OFFLINE = """
+APART = """
 import json, sys, time
 from training.simulation.sampling import SampleRequest, SamplingSettings
-from training.simulation.vllm_sampler import VLLMSampler
+from training.simulation.{module} import {sampler}
 asked = json.load(open(sys.argv[1]))
 settings = SamplingSettings(**asked["settings"])
 requests = [SampleRequest(**request) for request in asked["requests"]]
-context = settings.context  # on a CPU a seeded prompt must not be read in pieces: see vllm_server
-sampler = VLLMSampler(
-    asked["model"], context=context, enable_chunked_prefill=False, max_num_batched_tokens=context
-)
+sampler = {sampler}(asked["model"], **asked["options"])
 list(sampler.sample(requests[:2], n=2, settings=settings))
 began = time.monotonic()
 answers = list(sampler.sample(requests, n=asked["n"], settings=settings))
@@ -55,6 +55,7 @@ class SamplingReport:
     samples: int
     transformers_rate: int
     over_generate: float
+    over_returning: float
     answers_ratio: float
     pipeline_ratio: float
     pipeline_target: float
@@ -112,10 +113,17 @@ def measure_sampling(*, seconds: float, rounds: int, say: Callable[[str], None] 
             answers, whole = run(number, count)
             asked = prompts(number, GENERATED)
             over = _rate(sampler, asked, seed=number) / _generate_rate(sampler, asked, seed=number)
-            rates.append((bare, answers / bare, whole / bare, over))
+            kept, returned = (
+                _rate_apart(
+                    Path(sys.executable), "transformers_sampler", "TransformersSampler", model, prompts(number, count),
+                    Path(scratch), keep_memory=keep,
+                )
+                for keep in (True, False)
+            )  # fmt: skip
+            rates.append((bare, answers / bare, whole / bare, over, kept / returned))
             say(
                 f"round {number} of {rounds}: engine {bare:.0f} tokens/s, answers {answers / bare:.2f} of that,"
-                f" pipeline {whole / bare:.2f}, {over:.2f} times generate"
+                f" pipeline {whole / bare:.2f}, {over:.2f} times generate, {kept / returned:.2f} times returning memory"
             )
         server, offline, missing = _vllm(model, prompts(1, count), Path(scratch), say)
     return SamplingReport(
@@ -123,9 +131,10 @@ def measure_sampling(*, seconds: float, rounds: int, say: Callable[[str], None] 
         queries=count,
         samples=SAMPLES,
         transformers_rate=round(median(bare for bare, *_ in rates)),
-        over_generate=round(median(ratio for *_, ratio in rates), 2),
+        over_generate=round(median(ratio for *_, ratio, _ in rates), 2),
+        over_returning=round(median(ratio for *_, ratio in rates), 2),
         answers_ratio=round(median(ratio for _, ratio, *_ in rates), 3),
-        pipeline_ratio=round(median(ratio for _, _, ratio, _ in rates), 3),
+        pipeline_ratio=round(median(ratio for _, _, ratio, *_ in rates), 3),
         pipeline_target=TARGET,
         vllm_server_rate=server and round(server),
         vllm_offline_rate=offline and round(offline),
@@ -240,16 +249,30 @@ def _vllm(
     except ServerFailed as error:
         missing.append(str(error))
     say("starting vLLM's offline engine")
+    try:
+        offline = _rate_apart(
+            PYTHON, "vllm_sampler", "VLLMSampler", model, requests, scratch,
+            # On a CPU a seeded prompt must not be read in pieces: see vllm_server.
+            context=CONTEXT, enable_chunked_prefill=False, max_num_batched_tokens=CONTEXT,
+        )  # fmt: skip
+    except CannotMeasure as error:
+        missing.append(f"vLLM's offline engine: {error}")
+    return server, offline, missing
+
+
+def _rate_apart(
+    python: Path, module: str, sampler: str, model: Path, requests: Sequence[SampleRequest], scratch: Path,
+    **options: object,
+) -> float:  # fmt: skip
+    """Tokens per second of a sampler in a process of its own, warmed up. Raises CannotMeasure."""
     asked = {"model": str(model), "n": SAMPLES, "settings": asdict(SETTINGS), "requests": list(map(asdict, requests))}
-    (scratch / "asked.json").write_text(json.dumps(asked), encoding="utf-8")
+    (scratch / "asked.json").write_text(json.dumps(asked | {"options": options}), encoding="utf-8")
     env = {"PYTHONPATH": str(site.BASE_DIR), "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
     ran = subprocess.run(
-        [str(PYTHON), "-c", OFFLINE, str(scratch / "asked.json")],
+        [str(python), "-c", APART.format(module=module, sampler=sampler), str(scratch / "asked.json")],
         env={**os.environ, **env}, cwd=scratch, capture_output=True, text=True,
     )  # fmt: skip
     measured = [line.split()[1] for line in ran.stdout.splitlines() if line.startswith("MEASURED ")]
-    if measured:
-        offline = float(measured[0])
-    else:
-        missing.append(f"vLLM's offline engine: {(ran.stderr.strip().splitlines() or ['?'])[-1][:300]}")
-    return server, offline, missing
+    if not measured:
+        raise CannotMeasure((ran.stderr.strip().splitlines() or ["?"])[-1][:300])
+    return float(measured[0])

@@ -27,6 +27,7 @@ def test_rates_and_ratios_are_measured_and_what_is_missing_is_named(settings, ti
     report = json.loads(capsys.readouterr().out)
     assert report["transformers_rate"] > 0
     assert report["over_generate"] > 0
+    assert report["over_returning"] > 0
     assert report["answers_ratio"] > 0  # the target is for a quiet machine
     assert report["pipeline_target"] == 0.9
     assert (report["vllm_server_rate"], report["missing"]) == (None, ["vLLM: make vllm-cpu"])

@@ -11,14 +11,14 @@ differently in a batch of another shape; where bytes must be equal, ask again fr
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import torch
 from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from training.dataset.device import default_device
+from training.dataset.device import default_device, memory_kept
 from training.simulation.guidance import MarkerGuide, constrain, token_table, written_markers
 from training.simulation.sampling import Generated, SampleRequest, SamplingError, SamplingSettings, seed_of
 
@@ -127,7 +127,9 @@ def draw(logits: torch.Tensor, chances: torch.Tensor, settings: SamplingSettings
 class TransformersSampler:
     name = "transformers"
 
-    def __init__(self, model: str | Path, *, device: str | None = None, rows: int = ROWS) -> None:
+    def __init__(
+        self, model: str | Path, *, device: str | None = None, rows: int = ROWS, keep_memory: bool = True
+    ) -> None:
         """Load a folder or a published model: float32 on the CPU, bfloat16 on a GPU. Raises SamplingError."""
         self._device = torch.device(device or default_device())
         dtype = torch.float32 if self._device.type == "cpu" else torch.bfloat16
@@ -142,7 +144,7 @@ class TransformersSampler:
         ends = loaded.generation_config.eos_token_id or self._tok.eos_token_id
         self._ends = torch.tensor(ends if isinstance(ends, list) else [ends], device=self._device)
         self._last = loaded.config.get_text_config().num_hidden_layers - 1
-        self._rows = rows
+        self._rows, self._memory = rows, memory_kept if keep_memory else nullcontext
         self.source = {"model": str(model), "dtype": str(dtype).removeprefix("torch."), "sha256": _weights_hash(model)}
 
     def together(self, n: int) -> int:
@@ -153,8 +155,9 @@ class TransformersSampler:
         self, requests: Sequence[SampleRequest], *, n: int, settings: SamplingSettings
     ) -> Iterator[list[Generated]]:
         size = self.together(n)
-        for start in range(0, len(requests), size):
-            yield from self._answer(requests[start : start + size], n, settings)
+        with self._memory():
+            for start in range(0, len(requests), size):
+                yield from self._answer(requests[start : start + size], n, settings)
 
     def _prompts(self, requests: Sequence[SampleRequest], context: int) -> list[list[int]]:
         texts = [
