@@ -137,15 +137,17 @@ LAB = IRPOConfig(
     name="lab",
     online_queries=200,
     online_samples=5,
-    offline_queries=400,
+    offline_queries=600,
+    # An ad that nobody wants costs 10: at the paper's 10 no ad never beats it, and declining is unlearned.
+    pair_threshold=5.0,
     test_queries=300,
     kl_queries=40,
     sampling=SamplingSettings(max_tokens=250),
     # As in serving, the five answers to a query are alike after one epoch, and two thirds of the queries teach nothing.
     exploring=SamplingSettings(temperature=1.0, top_p=0.95, top_k=50, max_tokens=250),
-    # The paper's rate is for 4 billion weights; here 3e-4 costs topics in two epochs. At its beta of 0.1 openings of
+    # The paper's rate is for 4 billion weights; here 3e-4 cost topics. At its beta of 0.1 openings of
     # answers, learned in five steps, drift on by ten nats while little is learned about ads (LOG.md, 2026-11-26).
-    dpo=DPOConfig(beta=1.0, learning_rate=1.2e-4, batch_queries=8, precision="float32", embeddings=False, frozen=3),
+    dpo=DPOConfig(beta=1.0, learning_rate=2e-4, batch_queries=8, precision="float32", embeddings=False, frozen=3),
     grpo=GRPOConfig(learning_rate=2e-4, batch_queries=16, precision="float32"),
     engine="transformers",
     model="",
