@@ -112,18 +112,18 @@ FULL = Preset(
 AGAIN = replace(
     FULL,
     name="again",
-    words=600,
+    words=900,
     phases=(
         Phase(
             "answers again",
             850,
             (
                 Share("answer", 0.26, (16, 30, 50, 100), branches=12),
-                replace(TOPIC, weight=0.2, counts=(1, 2, 2, 30), branches=40),
+                replace(TOPIC, weight=0.26, counts=(1, 2, 2, 30), branches=40),
                 replace(READ, weight=0.14, counts=(6, 10, 10, 30, 100), threshold=None),
                 replace(LOOKUP, weight=0.1, counts=(10, 30, 100, 100), threshold=None),
                 replace(HIGHEST, weight=0.04, counts=(6, 10, 10, 30, 100), threshold=None),
-                replace(TITLES, weight=0.2, counts=(30, 100, 100), threshold=None, branches=12),
+                replace(TITLES, weight=0.14, counts=(30, 100, 100), threshold=None, branches=12),
                 replace(COPY, weight=0.06, counts=(30, 100, 100), threshold=None),  # without it, copying fades
             ),
             tokens=5000,

@@ -138,18 +138,18 @@ def training_question(rng: random.Random, *, category: str) -> Question:
     kind = rng.random()
     thread: int | None = None
     about = ""
-    if kind < 0.18:
+    if kind < 0.14:
         thread = rng.randrange(len(entry.threads))
         spare = held_out_topic(entry)
         about = rng.choice([t for t in entry.threads[thread].topics if (thread, t) != spare])
         text = _ask_about(rng, about)
-    elif kind < 0.27:
+    elif kind < 0.21:
         thread = rng.randrange(len(entry.threads))
         spare = held_out_question(entry)
         text = rng.choice([q for q in entry.threads[thread].questions if (thread, q) != spare])
-    elif kind < 0.45:
+    elif kind < 0.43:
         text = rng.choice(entry.questions)
-    elif kind < 0.76:
+    elif kind < 0.78:
         about = rng.choice(entry.related + entry.asked + entry.wants)
         text = _ask_about(rng, about)
     elif kind < 0.88:
