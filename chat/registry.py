@@ -3,15 +3,17 @@
 Knows nothing of questions or ads. The API key comes from the settings alone and is never stored.
 """
 
+from contextlib import aclosing
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 
+from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from chat.adllm.breaker import Breaker
-from chat.adllm.engine import Engine
+from chat.adllm.engine import Engine, EngineError, Sampling
 from chat.adllm.openai_engine import OpenAIEngine
 from chat.models import ModelVersion
 
@@ -94,6 +96,19 @@ def engine_for(version: ModelVersion) -> Engine:
 def _engine(base_url: str, model: str, api_key: str) -> Engine:
     """Kept: an engine remembers what its server does not understand, and the breaker that it is down."""
     return Breaker(OpenAIEngine(base_url=base_url, model=model, api_key=api_key))
+
+
+@async_to_sync
+async def answers(*, base_url: str, model: str) -> bool:
+    """Does the server write with this model? Asks for one word; it may have to load the model first."""
+    engine = OpenAIEngine(base_url=base_url, model=model, api_key=settings.AD_LLM_API_KEY)
+    try:
+        async with aclosing(
+            engine.stream([{"role": "user", "content": "Hello"}], sampling=Sampling(max_tokens=1))
+        ) as events:
+            return [True async for _ in events] != []
+    except EngineError:
+        return False
 
 
 def warm_up() -> None:

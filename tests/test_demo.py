@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from tests.fake_openai import FakeOpenAI, free_port
+from tests.fake_openai import FakeOpenAI, Plan, free_port
 
 TOOLS = Path(settings.BASE_DIR) / "tools"
 LIMIT_S = 120
@@ -160,6 +160,36 @@ def test_the_built_in_model_is_guided_unless_switched_off(switch, served):
     env = {**os.environ, "AD_LLM_GUIDED_MARKERS": switch}
     told = subprocess.run([sys.executable, "-c", code], cwd=TOOLS, env=env, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == f"{served} ()"
+
+
+WARM_UP = """
+import demo, sys
+from processes import Processes, Stop
+try:
+    demo.warm_up(Processes(logs=demo.Path(sys.argv[1]), cwd=demo.ROOT), ("base", "irpo"))
+except Stop as stop:
+    print(stop)
+"""
+
+
+def test_every_model_is_asked_before_the_site_is_said_to_be_ready(tmp_path):
+    with FakeOpenAI() as fake:
+        assert warmed_up(tmp_path, fake) == ""
+        assert [(asked["model"], asked["max_tokens"]) for asked in fake.requests] == [("base", 1), ("irpo", 1)]
+
+
+def test_a_model_that_cannot_answer_is_named_with_the_server_s_last_words(tmp_path):
+    (tmp_path / "model-server.log").write_text("CUDA error\n")
+    with FakeOpenAI(plan=Plan(status=500)) as fake:
+        told = warmed_up(tmp_path, fake)
+    assert told.startswith("The model server does not answer with base: ")
+    assert told.endswith("CUDA error\n")
+
+
+def warmed_up(folder: Path, fake: FakeOpenAI) -> str:
+    env = {**os.environ, "AD_LLM_BASE_URL": fake.base_url}
+    command = [sys.executable, "-c", WARM_UP, str(folder)]
+    return subprocess.run(command, cwd=TOOLS, env=env, capture_output=True, text=True, check=True).stdout
 
 
 @linux

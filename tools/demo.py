@@ -5,6 +5,7 @@ Needs only the standard library, so that whatever goes wrong first can be told i
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -63,7 +64,8 @@ def run_alone() -> None:
         raise Stop("The demo already runs in this directory.", 2) from None
 
 
-def start_model_server(processes: Processes) -> None:
+def start_model_server(processes: Processes) -> tuple[str, ...]:
+    """Returns the models it is to answer with."""
     weights = Path(os.environ.get("LAB_MODEL_DIR", ROOT / "training" / "lab" / "weights"))
     if not (weights / "config.json").exists():
         raise Stop(
@@ -81,6 +83,11 @@ def start_model_server(processes: Processes) -> None:
         OMP_NUM_THREADS=str(min(4, os.cpu_count() or 1)),
     )
     os.environ["AD_LLM_BASE_URL"] = f"http://127.0.0.1:{port}/v1"
+    return tuple(str(folder) for folder in (weights, after_irpo()) if (folder / "config.json").exists())
+
+
+def after_irpo() -> Path:
+    return Path(os.environ.get("LAB_IRPO_MODEL_DIR", ROOT / "training" / "lab" / "weights-irpo"))
 
 
 def guided(weights: Path) -> tuple[str, ...]:
@@ -91,8 +98,7 @@ def guided(weights: Path) -> tuple[str, ...]:
 
 def models_served(weights: Path) -> tuple[str, ...]:
     """The one model, loaded at the start; where its version after IRPO is there, both, loaded when first asked."""
-    after_irpo = Path(os.environ.get("LAB_IRPO_MODEL_DIR", ROOT / "training" / "lab" / "weights-irpo"))
-    return ("--model-timeout", "-1") if (after_irpo / "config.json").exists() else (str(weights),)
+    return ("--model-timeout", "-1") if (after_irpo() / "config.json").exists() else (str(weights),)
 
 
 def wait_until_ready(processes: Processes, address: str) -> None:
@@ -110,12 +116,29 @@ def wait_until_ready(processes: Processes, address: str) -> None:
     raise Stop(f"The site did not get ready within {START_LIMIT_S} s: {answer}", 1)
 
 
+def warm_up(processes: Processes, models: tuple[str, ...]) -> None:
+    """The first question to a model waits until it is loaded: ask one before a visitor does."""
+    for model in models:
+        asked = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
+        request = urllib.request.Request(
+            f"{os.environ['AD_LLM_BASE_URL']}/chat/completions", json.dumps(asked).encode(),
+            {"Content-Type": "application/json"},
+        )  # fmt: skip
+        try:
+            with urllib.request.urlopen(request, timeout=START_LIMIT_S):
+                pass
+        except OSError as error:
+            last_words = processes.tail("model-server")
+            raise Stop(f"The model server does not answer with {model}: {error}\n{last_words}", 1) from None
+
+
 def demo(processes: Processes) -> None:
     host, port = web_address()
     run_alone()
     os.environ |= {"DEMO": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    models: tuple[str, ...] = ()
     if "AD_LLM_BASE_URL" not in os.environ:
-        start_model_server(processes)  # it loads while the rest is made ready
+        models = start_model_server(processes)  # it loads while the rest is made ready
     printed = {}
     for title, command in PREPARE.items():
         print(title, flush=True)
@@ -133,6 +156,7 @@ def demo(processes: Processes) -> None:
     processes.start("training-worker", *worker, *training)
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     wait_until_ready(processes, f"http://{shown}:{port}/")
+    warm_up(processes, models)
     visitors = processes.run("visitors", sys.executable, "manage.py", *FIRST_VISITORS.split())
     print(f"\n  The site is ready:  http://{shown}:{port}/\n\n{printed['seed_demo']}\n", flush=True)
     print(f"  {visitors.splitlines()[-1]}")

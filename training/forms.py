@@ -1,4 +1,4 @@
-"""What staff type to start a simulation. Files are read here and now, so that a wrong line is named at once."""
+"""What staff type to start a run. Files are read here and now, so that a wrong line is named at once."""
 
 import tempfile
 from pathlib import Path
@@ -12,7 +12,7 @@ from training.simulation.presets import PRESETS
 from training.simulation.world import read_ads, read_queries
 
 BUILT_IN = {name: preset for name, preset in PRESETS.items() if not preset.user_llm}  # need no server
-MOST_QUERIES, MOST_SAMPLES, MOST_SEED = 15_000, 50, 2**31 - 1
+MOST_QUERIES, MOST_SAMPLES, MOST_EPOCHS, MOST_SEED = 15_000, 50, 20, 2**31 - 1
 MOST_BYTES = 10_000_000
 
 
@@ -21,14 +21,9 @@ def _told(name: str) -> str:
     return f"{name}: {preset.queries} questions, {preset.samples} answers each"
 
 
-class SimulationForm(forms.Form):
-    preset = forms.ChoiceField(choices=[(name, _told(name)) for name in reversed(BUILT_IN)], label="Preset")
-    queries = forms.IntegerField(
-        required=False, min_value=1, max_value=MOST_QUERIES, label="Questions", help_text="Empty: the preset's number."
-    )
-    samples = forms.IntegerField(
-        required=False, min_value=1, max_value=MOST_SAMPLES, label="Answers each", help_text="Empty: the preset's."
-    )
+class RunForm(forms.Form):
+    """What every run takes: a seed, and a world of one's own."""
+
     seed = forms.IntegerField(
         min_value=0, max_value=MOST_SEED, initial=0, label="Seed", help_text="The same seed gives the same run."
     )
@@ -39,6 +34,8 @@ class SimulationForm(forms.Form):
         required=False, label="Your own questions", help_text='JSON Lines: {"text": "…"}. Empty: the built-in users.'
     )
 
+    FILES = ("ads", "own_queries")
+
     def clean_ads(self) -> bytes | None:
         return _checked(self.cleaned_data["ads"], read_ads)
 
@@ -47,7 +44,54 @@ class SimulationForm(forms.Form):
 
     @property
     def asked(self) -> dict[str, object]:
-        return {name: self.cleaned_data[name] for name in ("preset", "queries", "samples", "seed")}
+        return {name: value for name, value in self.cleaned_data.items() if name not in self.FILES}
+
+
+class SimulationForm(RunForm):
+    preset = forms.ChoiceField(choices=[(name, _told(name)) for name in reversed(BUILT_IN)], label="Preset")
+    queries = forms.IntegerField(
+        required=False, min_value=1, max_value=MOST_QUERIES, label="Questions", help_text="Empty: the preset's number."
+    )
+    samples = forms.IntegerField(
+        required=False, min_value=1, max_value=MOST_SAMPLES, label="Answers each", help_text="Empty: the preset's."
+    )
+    field_order = ["preset", "queries", "samples", "seed", "ads", "own_queries"]
+
+
+class IRPOForm(RunForm):
+    preset = forms.ChoiceField(
+        choices=[
+            ("lab", "lab: the built-in model, three epochs; an hour or two on two cores"),
+            ("tiny", "tiny: a random model, to see the stages in a minute"),
+        ],
+        label="Preset",
+    )
+    reward = forms.ChoiceField(
+        choices=[
+            ("context", "reward model that sees where an ad stands"),
+            ("pctr", "the paper's reward model"),
+            ("oracle", "the simulated users' own chances (upper reference)"),
+        ],
+        label="What an answer is worth",
+    )
+    algorithm = forms.ChoiceField(
+        choices=[("dpo", "DPO on winners and losers (the paper)"), ("grpo", "online RL (GRPO)")], label="Algorithm"
+    )
+    epochs = forms.IntegerField(
+        required=False, min_value=1, max_value=MOST_EPOCHS, label="Epochs", help_text="Empty: the preset's number."
+    )
+    offline_queries = forms.IntegerField(
+        required=False, min_value=2, max_value=MOST_QUERIES, label="Questions to learn from, an epoch",
+        help_text="Empty: the preset's number.",
+    )  # fmt: skip
+    guided = forms.BooleanField(
+        required=False, initial=True, label="Only true markers can be written, as the site serves the built-in model"
+    )
+    allow_bias = forms.BooleanField(required=False, label="Go on with a reward model that is biased")
+    field_order = [
+        *("preset", "algorithm", "reward", "epochs", "offline_queries", "seed", "ads", "own_queries", "guided"),
+        "allow_bias",
+    ]
 
 
 def _checked(given: UploadedFile | None, read) -> bytes | None:

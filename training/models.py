@@ -17,6 +17,7 @@ class TrainingRun(models.Model):
 
     class Kind(models.TextChoices):
         SIMULATION = "simulation"
+        IRPO = "irpo", "IRPO"
 
     kind = models.CharField(max_length=12, choices=Kind)
     asked = models.JSONField()  # what was asked for: preset, seed, numbers, names of given files
@@ -47,6 +48,10 @@ class TrainingRun(models.Model):
         return self.status in Stage.ACTIVE
 
     @property
+    def stages_complete(self) -> int:
+        return sum(stage.status == Stage.Status.COMPLETE for stage in self.stages.all())
+
+    @property
     def can_resume(self) -> bool:
         """Cancelled, failed, or left by a worker that is gone."""
         return self.status in Stage.ENDED or (self.current is not None and self.current.is_unattended)
@@ -67,6 +72,16 @@ class Stage(models.Model):
     class Kind(models.TextChoices):
         WORLD = "world"
         SIMULATE = "simulate"
+        # Of IRPO, by the names in training/irpo/loop.py:
+        ONLINE = "online", "online answers and clicks"
+        PCTR = "pctr", "reward model"
+        OFFLINE = "offline", "answers to learn from"
+        PREFERENCES = "preferences", "winners and losers"
+        DPO = "dpo", "DPO"
+        GRPO = "grpo", "online RL"
+        TEST = "test", "test questions"
+        METRICS = "metrics", "figures"
+        SHIP = "ship", "policy for the site"
 
     class Status(models.TextChoices):
         WAITING = "waiting"  # for the stage before it
@@ -85,7 +100,7 @@ class Stage(models.Model):
     status = models.CharField(max_length=9, choices=Status, default=Status.WAITING)
     attempt = models.PositiveIntegerField(default=0)
     deaths = models.PositiveSmallIntegerField(default=0)  # workers that left it without a word
-    step = models.CharField(max_length=20, blank=True)
+    step = models.CharField(max_length=40, blank=True)
     done = models.PositiveIntegerField(default=0)
     total = models.PositiveIntegerField(default=0)
     tokens = models.PositiveBigIntegerField(default=0)  # written in this attempt
@@ -105,6 +120,11 @@ class Stage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} of run {self.run_id}"
+
+    @property
+    def title(self) -> str:
+        """With its epoch, where it belongs to one."""
+        return f"epoch {self.epoch}, {self.get_kind_display()}" if self.epoch else self.get_kind_display()
 
     @property
     def is_unattended(self) -> bool:

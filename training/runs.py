@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from chat import registry
+from chat.models import ModelVersion
 from training import stages
 from training.models import STALE_AFTER, Stage, TrainingRun
 
@@ -97,6 +100,26 @@ def resume_stale() -> int:
         for stage in Stage.objects.filter(status=Status.QUEUED, heartbeat_at__lt=now - STALE_AFTER / 2):
             _queue(stage)
     return found
+
+
+class NotServed(Exception):
+    """A run's policy cannot be asked; says why in one sentence."""
+
+
+def register(run: TrainingRun) -> ModelVersion:
+    """A model version for the policy that a finished run of IRPO keeps, so that the chat can ask it. Raises NotServed.
+
+    It goes to the server that the settings name, if that one loads models from folders, as the demo's does.
+    """
+    folder, server = run.folder / stages.SHIPPED, settings.AD_LLM_BASE_URL
+    if run.status != Status.COMPLETE or not (folder / "config.json").is_file():
+        raise NotServed("The run has left no policy to ask.")
+    if not registry.answers(base_url=server, model=str(folder)):
+        raise NotServed(
+            f"The model server at {server} does not answer with {folder}. Start one that does and add it under"
+            " Model versions."
+        )
+    return registry.register(base_url=server, model=str(folder), name=str(run))
 
 
 def put_back(stage_ids: Sequence[int]) -> None:

@@ -62,6 +62,8 @@ function option(chart) {
 }
 
 async function draw(place) {
+  if (place.dataset.begun) return;
+  place.dataset.begun = "yes";
   const state = place.querySelector(".chart-state");
   try {
     const answer = await fetch(place.dataset.chart, { headers: { Accept: "application/json" } });
@@ -78,6 +80,8 @@ async function draw(place) {
 }
 
 // One after the other, from the top: a phone should not fetch and draw them all at once.
-(async () => {
+async function drawAll() {
   for (const place of document.querySelectorAll("[data-chart]")) await draw(place);
-})();
+}
+drawAll();
+document.addEventListener("htmx:afterSwap", drawAll); // a page that changes by itself may bring one

@@ -16,6 +16,7 @@ PAGES = [  # who, where
     ("analyst", "/analytics/"),
     ("staff", "/"),
     ("staff", "/training/"),
+    ("staff", "/training/irpo/"),
 ]
 
 

@@ -1,6 +1,28 @@
-"""A model of a few thousand weights that writes nonsense: enough to prove that sampling is exact."""
+"""A worker without a broker; a model of a few thousand weights that writes nonsense: enough to prove sampling exact."""
 
 import pytest
+
+from training import tasks
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """The ids of the stages that were handed to the broker."""
+    ids = []
+    monkeypatch.setattr(tasks.run_stage, "delay", ids.append)
+    return ids
+
+
+@pytest.fixture
+def work(sent, django_capture_on_commit_callbacks):
+    """A worker: takes what was sent, until nothing is left."""
+
+    def work() -> None:
+        while sent:
+            with django_capture_on_commit_callbacks(execute=True):
+                tasks.run_stage(sent.pop(0))
+
+    return work
 
 
 @pytest.fixture(scope="session")

@@ -32,14 +32,6 @@ class Nobody:
         return [Feedback(each.response.query_id, each.response.sample, ()) for each in exposures]
 
 
-@pytest.fixture
-def sent(monkeypatch):
-    """The ids of the stages that were handed to the broker."""
-    ids = []
-    monkeypatch.setattr(tasks.run_stage, "delay", ids.append)
-    return ids
-
-
 @pytest.fixture(autouse=True)
 def _run_folders(settings, tmp_path):
     settings.VAR_DIR = tmp_path
@@ -61,18 +53,6 @@ def start(sent, django_capture_on_commit_callbacks):
             return runs.start(kind="simulation", asked=ASKED, **options)
 
     return start
-
-
-@pytest.fixture
-def work(sent, django_capture_on_commit_callbacks):
-    """A worker: takes what was sent, until nothing is left."""
-
-    def work() -> None:
-        while sent:
-            with django_capture_on_commit_callbacks(execute=True):
-                tasks.run_stage(sent.pop(0))
-
-    return work
 
 
 def statuses(run: TrainingRun) -> list[str]:

@@ -8,7 +8,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 from django.utils import timezone
 
-from training import runs, stages, tasks
+from training import runs, stages
 from training.models import STALE_AFTER, Stage, TrainingRun
 from training.simulation.summary import summarize
 
@@ -18,12 +18,8 @@ HTMX = {"HX-Request": "true"}
 
 
 @pytest.fixture(autouse=True)
-def sent(monkeypatch, settings, tmp_path):
-    """The ids of the stages that were handed to the broker; runs are written to a folder that vanishes."""
-    ids = []
-    monkeypatch.setattr(tasks.run_stage, "delay", ids.append)
+def _nothing_is_sent_or_kept(sent, settings, tmp_path):
     settings.VAR_DIR = tmp_path
-    return ids
 
 
 def make_run(status: str = Status.RUNNING, **changes) -> TrainingRun:
@@ -39,7 +35,9 @@ def make_run(status: str = Status.RUNNING, **changes) -> TrainingRun:
 def addresses(run: TrainingRun) -> list[tuple[str, str]]:
     named = [("get", reverse("training")), ("post", reverse("training")), ("get", reverse("training_runs"))]
     named += [("get", reverse("training_run", args=[run.pk]))]
-    named += [("post", reverse(f"training_run_{what}", args=[run.pk])) for what in ("cancel", "resume")]
+    named += [("post", reverse(f"training_run_{what}", args=[run.pk])) for what in ("cancel", "resume", "register")]
+    named += [("get", reverse("training_irpo")), ("post", reverse("training_irpo"))]
+    named += [("get", reverse("training_run_chart", args=[run.pk]))]
     return [*named, ("get", reverse("training_run_file", args=[run.pk, "summary.json"]))]
 
 

@@ -115,6 +115,13 @@ class IRPOConfig:
         """The numbers of the algorithm that is used."""
         return self.dpo if self.algorithm == "dpo" else self.grpo
 
+    def stages(self, *, learns_reward: bool) -> list[tuple[int, str]]:
+        """(epoch, stage) of a run that goes to its end, in the order of training/irpo/loop.py."""
+        first = ("online", "pctr") if learns_reward else ()
+        update = ("offline", "preferences", "dpo") if self.algorithm == "dpo" else ("offline", "grpo")
+        each = (*first, *update, "test", "metrics")
+        return [(0, "test"), (0, "metrics"), *((t, name) for t in range(1, self.epochs + 1) for name in each)]
+
 
 TINY = IRPOConfig(
     name="tiny",

@@ -1,30 +1,25 @@
 """`manage.py run_irpo --preset lab --out DIR`: Algorithm 1, from the Ad-LLM that there is to one that earns more."""
 
 import json
-import os
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
 
 from django.conf import settings as site
 from django.core.management.base import BaseCommand, CommandError
 
 from training.dataset.artifacts import RunRefused
-from training.dataset.encoder import CachedEncoder, EncoderError, HashEncoder, SentenceEncoder
+from training.dataset.encoder import EncoderError
 from training.dataset.jsonl import DataError
-from training.irpo.config import PRESETS, LoRA
+from training.improving import REWARDS, SIZES, CannotImprove, Improvement, improve, ship_policy
+from training.irpo.config import PRESETS
 from training.management.bars import Bars
-from training.simulation.catalogues import SHOP, shop_ads
-from training.simulation.making import make_world
-from training.simulation.queries import BuiltinQueries
-from training.simulation.sampling import SamplingError, ScriptedSampler
-from training.simulation.user import BehaviouralUser
-from training.simulation.user_llm import OpenAIUserLLM, UserLLMError
-from training.simulation.world import World, read_ads, read_categories, read_queries, read_world
+from training.simulation.sampling import SamplingError
+from training.simulation.user_llm import UserLLMError
 
-SIZES = ("epochs", "online_queries", "offline_queries", "test_queries")
+NAMES = ("model", "engine", "user_llm", "user_llm_base_url")  # "" leaves these to the preset
 
 
 class Command(BaseCommand):
@@ -35,7 +30,7 @@ class Command(BaseCommand):
         parser.add_argument("--preset", choices=PRESETS, default="lab")
         parser.add_argument("--out", type=Path, required=True, help="folder of the run")
         parser.add_argument("--model", help="folder or name of the Ad-LLM to begin with (default: the preset's)")
-        parser.add_argument("--reward", choices=("context", "pctr", "oracle"), default="context")
+        parser.add_argument("--reward", choices=REWARDS, default=REWARDS[0])
         parser.add_argument("--algorithm", choices=("dpo", "grpo"), default="dpo")
         parser.add_argument("--engine", choices=("transformers", "vllm", "scripted"), help="what samples answers")
         for name in SIZES:
@@ -65,14 +60,14 @@ class Command(BaseCommand):
 
     def handle(self, *args, **options):
         try:
-            config = self._config(options)
-        except ValueError as error:
+            asked = _asked(options)
+        except CannotImprove as error:
             raise CommandError(str(error)) from None
         try:
             import torch
             from transformers.utils import logging
 
-            from training.irpo.loop import irpo, read_result, trains_next
+            from training.irpo.loop import read_result, trains_next
             from training.reward_model.fit import BiasedPCTR, FitError
             from training.reward_model.saving import ModelRefused
         except ImportError as error:
@@ -82,15 +77,11 @@ class Command(BaseCommand):
             torch.set_num_threads(options["threads"])
         out, bars = options["out"], Bars(shown=not options["json"])
         try:
-            apart = config.engine == "vllm" or torch.cuda.is_available() or options["launch"]
+            apart = asked.config.engine == "vllm" or torch.cuda.is_available() or options["launch"]
             if apart and not options["one_stage"]:
                 self._apart(options, read_result, trains_next)
             else:
-                stages = irpo(
-                    parts=self._parts(config, options), config=config, seed=options["seed"], out=out,
-                    resume=options["resume"], progress=bars,
-                )  # fmt: skip
-                for stage in stages:
+                for stage in improve(asked, out=out, resume=options["resume"], progress=bars):
                     if stage.ran and options["one_stage"]:
                         return
         except KeyboardInterrupt:
@@ -99,7 +90,7 @@ class Command(BaseCommand):
             raise CommandError(f"{error}. The same command with --resume goes on from here.") from error
         except BiasedPCTR as error:
             raise CommandError(f"{error}. Go on all the same: --allow-bias --resume") from error
-        except (DataError, RunRefused, EncoderError, FitError, ModelRefused, OSError) as error:
+        except (CannotImprove, DataError, RunRefused, EncoderError, FitError, ModelRefused, OSError) as error:
             raise CommandError(str(error)) from error
         finally:
             bars.close()
@@ -111,129 +102,14 @@ class Command(BaseCommand):
             self.stdout.write("To put it beside the site's own model: the same command with --resume --ship")
 
     def _ship(self, options):
-        from training.irpo.shipping import NotShipped, ship
+        from training.irpo.shipping import NotShipped
 
         try:
-            own = site.LAB_MODEL_DIR / "custom_generate"
-            ship(options["out"], out=options["ship"], generate=own if own.is_dir() else None)
+            ship_policy(options["out"], out=options["ship"])
         except (NotShipped, OSError) as error:
             raise CommandError(str(error)) from error
         if not options["json"]:
             self.stdout.write(f"Shipped: {options['ship']}. `make demo` and `manage.py seed_demo` register it.")
-
-    def _config(self, options):
-        if (options["feedback"] is None) != (options["feedback_share"] is None):
-            raise ValueError("--feedback and --feedback-share go together: which file, and how much of the online data")
-        if options["feedback"] and options["reward"] == "oracle":
-            raise ValueError("--feedback teaches the reward model, and --reward oracle has none")
-        if options["launch"] and options["algorithm"] == "grpo":
-            raise ValueError(
-                "--launch starts several processes of DPO, and --algorithm grpo trains in one: leave it out"
-            )
-        config, algorithm = PRESETS[options["preset"]], options["algorithm"]
-        changes = {name: options[name] for name in SIZES if options[name] is not None}
-        learning = {"learning_rate": options["learning_rate"]} if options["learning_rate"] is not None else {}
-        if options["lora_rank"]:
-            learning["lora"] = LoRA(rank=options["lora_rank"], alpha=2 * options["lora_rank"])
-        return replace(
-            config,
-            **changes,
-            **{algorithm: replace(getattr(config, algorithm), **learning)},
-            algorithm=algorithm,
-            engine=options["engine"] or config.engine,
-            model=options["model"] or config.model,
-            guided=options["guided"] or config.guided,
-        )
-
-    def _parts(self, config, options):
-        from training.irpo.phases import Parts
-        from training.irpo.reward_source import KnownClicks, LearnedClicks
-
-        out = options["out"]
-        world, categories = self._world(config, options)
-        # Words alone tell the tiny preset's users what an ad is about: nothing has to be loaded.
-        inner = HashEncoder() if config.name == "tiny" else SentenceEncoder()
-        out.mkdir(parents=True, exist_ok=True)
-        encoder = CachedEncoder(inner, file=out / "encoded.sqlite")
-        user = self._click_model(options, encoder)
-        if options["reward"] != "oracle":
-            reward = LearnedClicks(options["reward"], encoder=encoder, allow_bias=options["allow_bias"])
-        elif options["clicks"] == "behavioural":
-            reward = KnownClicks(user)
-        else:
-            raise CommandError("--reward oracle needs a user whose chances are known: --clicks behavioural.")
-        return Parts(
-            world, categories, self._policy(config, options, world), self._sampler(config), user, reward,
-            encoder.name, self._feedback(options, world),
-        )  # fmt: skip
-
-    def _feedback(self, options, world):
-        from training.irpo.mixing import real_feedback
-
-        if options["feedback"] is None:
-            return None
-        return real_feedback(options["feedback"], share=options["feedback_share"], known=world.ads)
-
-    def _world(self, config, options) -> tuple[World, dict[str, str | None]]:
-        """The world named, one with the files named, or one made in the run's folder; and its queries' categories."""
-        if options["world"]:
-            if options["ads"] or options["queries"]:
-                raise CommandError("--world brings its own ads and questions: leave out --ads and --queries.")
-            return read_world(options["world"]), read_categories(options["world"])
-        ads_file, seed = options["ads"], options["seed"]
-        ads = read_ads(ads_file) if ads_file else shop_ads()
-        if options["queries"]:
-            profiles, queries, _ = read_queries(options["queries"], seed=seed)
-            return World({ad.id: ad for ad in ads}, {profile.id: profile for profile in profiles}, queries), {}
-        if config.name == "tiny" and not ads_file:
-            ads = ads[:10]
-        folder = options["out"] / "world"
-        make_world(
-            out=folder, source=BuiltinQueries(seed=seed), ads=ads, ads_from=(ads_file or SHOP).name, seed=seed,
-            num_profiles=config.num_profiles, num_queries=config.num_queries,
-        )  # fmt: skip
-        return read_world(folder), read_categories(folder)
-
-    def _policy(self, config, options, world) -> str:
-        if config.model:
-            return config.model
-        if config.name == "tiny":
-            from training.irpo.tiny import make_tiny_policy
-            from training.simulation.bids import draw_auction
-            from training.simulation.environment import request_for
-
-            query = world.queries[0]
-            auction = draw_auction(query=query, ads=world.ads, seed=0, phase="tokenizer", shuffle=False)
-            folder = options["out"] / "tiny-policy"
-            make_tiny_policy(folder, texts=[request_for(world, query, auction).messages[0]["content"]])
-            return str(folder)
-        if not (site.LAB_MODEL_DIR / "model.safetensors").exists():
-            raise CommandError(f"There is no model in {site.LAB_MODEL_DIR}. Build one: manage.py build_lab_model")
-        return str(site.LAB_MODEL_DIR)
-
-    def _sampler(self, config):
-        if config.engine == "scripted":
-            from training.irpo.tiny import write_ads
-
-            return lambda policy: ScriptedSampler(write_ads)
-        if config.engine == "vllm":
-            from training.simulation.vllm_sampler import VLLMSampler
-
-            return lambda policy: VLLMSampler(policy, context=config.sampling.context)
-        from training.simulation.transformers_sampler import TransformersSampler
-
-        return TransformersSampler
-
-    def _click_model(self, options, encoder):
-        if options["clicks"] == "behavioural":
-            return BehaviouralUser(encoder)
-        from training.simulation.judge import UserLLMJudge
-
-        model, base_url = options["user_llm"], options["user_llm_base_url"]
-        if not model or not base_url:
-            raise CommandError("--clicks user-llm needs --user-llm and --user-llm-base-url.")
-        key = os.environ.get("USER_LLM_API_KEY", "")
-        return UserLLMJudge(OpenAIUserLLM(base_url=base_url, model=model, api_key=key))
 
     def _apart(self, options, read_result, trains_next):
         """Every stage in a process of its own, so that a GPU's memory comes back between sampling and training."""
@@ -252,6 +128,16 @@ class Command(BaseCommand):
             if ran.returncode:
                 raise CommandError("The stage did not end; what it said stands above.", returncode=ran.returncode)
             resume = True
+
+
+def _asked(options) -> Improvement:
+    if options["launch"] and options["algorithm"] == "grpo":
+        raise CannotImprove(
+            "--launch starts several processes of DPO, and --algorithm grpo trains in one: leave it out"
+        )
+    named = {**options, "queries_file": options["queries"]}
+    given = {field.name: named[field.name] for field in fields(Improvement)}
+    return Improvement(**{name: "" if given[name] is None and name in NAMES else given[name] for name in given})
 
 
 def told(result, out: Path) -> str:
