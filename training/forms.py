@@ -1,6 +1,7 @@
 """What staff type to start a run. Files are read here and now, so that a wrong line is named at once."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from django import forms
@@ -12,8 +13,9 @@ from training.simulation.presets import PRESETS
 from training.simulation.world import read_ads, read_queries
 
 BUILT_IN = {name: preset for name, preset in PRESETS.items() if not preset.user_llm}  # need no server
-MOST_QUERIES, MOST_SAMPLES, MOST_EPOCHS, MOST_SEED = 15_000, 50, 20, 2**31 - 1
+MOST_QUERIES, MOST_SAMPLES, MOST_EPOCHS, MOST_SEEDS, MOST_SEED = 15_000, 50, 20, 10, 2**31 - 1
 MOST_BYTES = 10_000_000
+GUIDED = "-guided"  # behind a policy's name
 
 
 def _told(name: str) -> str:
@@ -92,6 +94,51 @@ class IRPOForm(RunForm):
         *("preset", "algorithm", "reward", "epochs", "offline_queries", "seed", "ads", "own_queries", "guided"),
         "allow_bias",
     ]
+
+
+class EvaluationForm(forms.Form):
+    """Which policies are compared, free or kept to true markers, and on how much. The first is the yardstick."""
+
+    policies = forms.MultipleChoiceField(
+        label="Policies", widget=forms.CheckboxSelectMultiple(attrs={"class": "form-check-input"}),
+        help_text="The first of those chosen is what the others are compared with.",
+    )  # fmt: skip
+    questions = forms.IntegerField(
+        min_value=1, max_value=MOST_QUERIES, initial=150, label="Questions", help_text="For each seed."
+    )
+    seeds = forms.IntegerField(
+        min_value=1, max_value=MOST_SEEDS, initial=3, label="Seeds", help_text="Of questions, bids and answers."
+    )
+    sweep = forms.IntegerField(
+        required=False, min_value=0, max_value=MOST_QUERIES, label="Questions in which a bid goes from 1 to 100",
+        help_text="Eleven answers each, for every policy. Empty: none.",
+    )  # fmt: skip
+    clicks = forms.ChoiceField(
+        choices=[("behavioural", "the simulated users that IRPO knows"), ("held-out", "users nothing was trained on")],
+        label="Who clicks",
+    )
+
+    def __init__(self, *args, models: Mapping[str, str], **kwargs) -> None:
+        """`models` are the folders of all policies there are, by name."""
+        super().__init__(*args, **kwargs)
+        self._models = models
+        self.fields["policies"].choices = [
+            (f"{name}{suffix}", f"{name}, {told}")
+            for name in models
+            for suffix, told in (("", "free"), (GUIDED, "only true markers"))
+        ]
+
+    @property
+    def asked(self) -> dict[str, object]:
+        chosen, given = self.cleaned_data["policies"], self.cleaned_data
+        return {
+            "policies": [(name, self._models[name.removesuffix(GUIDED)]) for name in chosen],
+            "guided": [name for name in chosen if name.endswith(GUIDED)],
+            "questions": given["questions"],
+            "seeds": list(range(given["seeds"])),
+            "sweep": given["sweep"] or 0,
+            "clicks": given["clicks"],
+        }
 
 
 def _checked(given: UploadedFile | None, read) -> bytes | None:

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 STALE_AFTER = timedelta(minutes=2)  # a heartbeat comes every ten seconds
+_SIZES = {"queries": "questions", "samples": "answers each"}
 
 
 class TrainingRun(models.Model):
@@ -18,6 +19,7 @@ class TrainingRun(models.Model):
     class Kind(models.TextChoices):
         SIMULATION = "simulation"
         IRPO = "irpo", "IRPO"
+        EVALUATION = "evaluation"
 
     kind = models.CharField(max_length=12, choices=Kind)
     asked = models.JSONField()  # what was asked for: preset, seed, numbers, names of given files
@@ -33,6 +35,21 @@ class TrainingRun(models.Model):
     @property
     def folder(self) -> Path:
         return settings.VAR_DIR / "runs" / str(self.pk)
+
+    @property
+    def about(self) -> str:
+        """What was asked for, in a line."""
+        asked, kind = self.asked, self.Kind
+        if self.kind == kind.SIMULATION:
+            sizes = [f"{asked[name]} {what}" for name, what in _SIZES.items() if asked.get(name)]
+            return ", ".join([asked["preset"], *sizes, f"seed {asked['seed']}"])
+        if self.kind == kind.IRPO:
+            guided = ["guided"] if asked.get("guided") else []
+            told = [asked["preset"], asked["algorithm"].upper(), f"reward: {asked['reward']}", *guided]
+            return ", ".join([*told, f"seed {asked['seed']}"])
+        swept = f", bids swept in {asked['sweep']}" if asked.get("sweep") else ""
+        names = ", ".join(name for name, _ in asked["policies"])
+        return f"{names}: {asked['questions']} questions, {len(asked['seeds'])} seeds{swept}"
 
     @property
     def current(self) -> "Stage | None":
@@ -82,6 +99,7 @@ class Stage(models.Model):
         TEST = "test", "test questions"
         METRICS = "metrics", "figures"
         SHIP = "ship", "policy for the site"
+        EVALUATE = "evaluate"
 
     class Status(models.TextChoices):
         WAITING = "waiting"  # for the stage before it

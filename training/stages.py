@@ -5,6 +5,7 @@ from pathlib import Path
 
 from training.dataset.artifacts import RunRefused, read_json
 from training.dataset.jsonl import DataError
+from training.evaluating import Evaluation, evaluate
 from training.improving import RESULT, CannotImprove, Improvement, improve, ship_policy
 from training.models import Stage, TrainingRun
 from training.simulating import CannotSimulate, Simulation, prepare_world, run_simulation
@@ -22,15 +23,15 @@ def plan(run: TrainingRun) -> list[tuple[int, str]]:
     """The run's stages in order: (epoch, kind)."""
     if run.kind == TrainingRun.Kind.SIMULATION:
         return [(0, Stage.Kind.WORLD), (0, Stage.Kind.SIMULATE)]
+    if run.kind == TrainingRun.Kind.EVALUATION:
+        return [(0, Stage.Kind.EVALUATE)]
     planned = improvement_of(run).stages
     return [*planned, (planned[-1][0], Stage.Kind.SHIP)]
 
 
 def carry_out(stage: Stage, *, progress: Progress) -> None:
     """Do the stage's work in the run's folder, from where it stopped. Raises EXPECTED, and what progress raises."""
-    {Stage.Kind.WORLD: _world, Stage.Kind.SIMULATE: _simulate, Stage.Kind.SHIP: _ship}.get(stage.kind, _improve)(
-        stage, progress
-    )
+    _WORK.get(stage.kind, _improve)(stage, progress)
 
 
 def _world(stage: Stage, progress: Progress) -> None:
@@ -83,6 +84,21 @@ def _ship(stage: Stage, progress: Progress) -> None:
     if read_json(folder / RESULT)["epochs"]:
         ship_policy(folder, out=folder / SHIPPED)
     progress("writing the policy", 1, 1, 0)
+
+
+def _evaluate(stage: Stage, progress: Progress) -> None:
+    progress("loading", 0, 1, 0)
+    asked = stage.run.asked
+    policies = dict(asked["policies"])  # pairs: a database may forget the order of a JSON object's keys
+    evaluate(Evaluation(**asked | {"policies": policies}), out=stage.run.folder, resume=True, progress=progress)
+
+
+_WORK = {  # of every kind of stage that is not one of the loop's
+    Stage.Kind.WORLD: _world,
+    Stage.Kind.SIMULATE: _simulate,
+    Stage.Kind.SHIP: _ship,
+    Stage.Kind.EVALUATE: _evaluate,
+}
 
 
 def simulation_of(run: TrainingRun) -> Simulation:

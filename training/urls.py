@@ -7,6 +7,7 @@ from training import views
 urlpatterns = [
     path("", views.home, name="training"),
     path("irpo/", views.irpo, name="training_irpo"),
+    path("evaluation/", views.evaluation, name="training_evaluation"),
     path("runs/", views.run_list, name="training_runs"),
     path("runs/<int:run_id>/", views.run, name="training_run"),
     path("runs/<int:run_id>/cancel/", views.run_cancel, name="training_run_cancel"),

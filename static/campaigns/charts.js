@@ -17,7 +17,7 @@ function option(chart) {
   const quiet = token("--quiet");
   const line = token("--line");
   const accent = token("--accent");
-  const second = token("--sponsored-line");
+  const colours = [accent, token("--sponsored-line"), quiet];
   const isBars = chart.kind === "bars";
   const names = { type: "category", data: chart.labels, axisLine: { lineStyle: { color: line } }, axisTick: { show: false }, axisLabel: { color: quiet, margin: 12 } };
   const values = { type: "value", axisLabel: { color: quiet, formatter: axisText(chart.unit) }, splitLine: { lineStyle: { color: line } }, splitNumber: 4, minInterval: chart.unit === "count" ? 1 : 0, max: chart.unit === "share" ? (found) => (found.max > 0.8 ? 1 : null) : null };
@@ -33,8 +33,8 @@ function option(chart) {
     symbolSize: 5,
     showSymbol: chart.labels.length <= 31 && !each.dashed,
     barMaxWidth: 22,
-    lineStyle: { width: each.dashed ? 1.5 : 2.25, type: each.dashed ? "dashed" : "solid", color: index ? second : accent },
-    itemStyle: { color: index ? second : accent, borderRadius: isBars ? [0, 4, 4, 0] : 0 },
+    lineStyle: { width: each.dashed ? 1.5 : 2.25, type: each.dashed ? "dashed" : "solid", color: colours[index % 3] },
+    itemStyle: { color: colours[index % 3], borderRadius: isBars ? [0, 4, 4, 0] : 0 },
     areaStyle: index || isBars ? undefined : { opacity: 0.08, color: accent },
     label: isBars ? { show: true, position: "right", color: ink, formatter: (point) => each.texts[point.dataIndex] } : undefined,
     z: index ? 1 : 2,

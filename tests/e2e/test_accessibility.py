@@ -17,6 +17,7 @@ PAGES = [  # who, where
     ("staff", "/"),
     ("staff", "/training/"),
     ("staff", "/training/irpo/"),
+    ("staff", "/training/evaluation/"),
 ]
 
 

@@ -24,7 +24,7 @@ from training.reward_model.fit import BiasedPCTR  # noqa: E402
 pytestmark = pytest.mark.django_db
 Status = Stage.Status
 HTMX = {"HX-Request": "true"}
-TINY = {"preset": "tiny", "seed": 0, "reward": "oracle", "epochs": 1}
+TINY = {"preset": "tiny", "seed": 0, "algorithm": "dpo", "reward": "oracle", "epochs": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -180,7 +180,7 @@ def test_a_finished_training_shows_its_epochs_and_its_files(start, work, admin_c
     assert "writes nonsense" in page  # a tiny model is not for the chat
     assert [f"epoch-01/{name}" in page for name in ("metrics.json", "dpo/steps.jsonl", "pctr/fit.json")] == [1, 1, 0]
     chart = admin_client.get(reverse("training_run_chart", args=[run.pk])).json()
-    assert chart["labels"] == ["epoch 0", "epoch 1"]
+    assert chart["labels"] == ["before", "epoch 1"]
     kept = json.loads((run.folder / "epoch-01" / "metrics.json").read_text())["test"]
     assert [each["values"][1] for each in chart["series"]] == [kept["revenue"], kept["reward"]]
     row = admin_client.get(reverse("training")).content.decode()

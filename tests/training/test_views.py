@@ -36,7 +36,7 @@ def addresses(run: TrainingRun) -> list[tuple[str, str]]:
     named = [("get", reverse("training")), ("post", reverse("training")), ("get", reverse("training_runs"))]
     named += [("get", reverse("training_run", args=[run.pk]))]
     named += [("post", reverse(f"training_run_{what}", args=[run.pk])) for what in ("cancel", "resume", "register")]
-    named += [("get", reverse("training_irpo")), ("post", reverse("training_irpo"))]
+    named += [(how, reverse(f"training_{what}")) for how in ("get", "post") for what in ("irpo", "evaluation")]
     named += [("get", reverse("training_run_chart", args=[run.pk]))]
     return [*named, ("get", reverse("training_run_file", args=[run.pk, "summary.json"]))]
 
