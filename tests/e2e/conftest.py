@@ -30,6 +30,13 @@ FLAGS += ["--disable-component-update", "--disable-sync", "--disable-dev-shm-usa
 FLAGS += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]  # no landing page is reached
 REPORT_VIOLATIONS = """document.addEventListener("securitypolicyviolation",
     (event) => console.error(`CSP: ${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));"""
+WORK = """
+import django; django.setup()
+from training import runs
+from training.models import Stage
+while stage := Stage.objects.filter(status="queued").first():
+    runs.run_stage(stage.pk)
+"""
 START_LIMIT_S = 120
 
 
@@ -45,10 +52,15 @@ class Site:
     url: str
     fake: FakeOpenAI
     database: Path
+    env: dict[str, str]  # of its processes
 
     def rows(self, sql: str) -> list[tuple]:
         with sqlite3.connect(self.database) as database:
             return database.execute(sql).fetchall()
+
+    def work(self) -> None:
+        """Be the training worker: carry out what is queued, until nothing is."""
+        _run("-c", WORK, env=self.env)
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +89,7 @@ def site(tmp_path_factory) -> Iterator[Site]:
             )
         try:
             _wait_until_ready(f"http://127.0.0.1:{port}/readyz", server, log)
-            yield Site(url=f"http://127.0.0.1:{port}", fake=fake, database=folder / "db.sqlite3")
+            yield Site(url=f"http://127.0.0.1:{port}", fake=fake, database=folder / "db.sqlite3", env=env)
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(timeout=20)
