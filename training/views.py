@@ -111,7 +111,7 @@ def run_register(request: HttpRequest, run_id: int) -> HttpResponse:
     try:
         runs.register(found)
     except runs.NotServed as error:
-        return _show(request, found, refused=str(error), status=409)
+        return _show(request, found, refused=str(error), status=422)
     return _changed(request, run_id)
 
 

@@ -222,7 +222,7 @@ def test_a_server_that_does_not_know_the_policy_gets_no_version(trained, admin_c
     with FakeOpenAI(plan=Plan(status=status or 200)) as fake:
         settings.AD_LLM_BASE_URL = fake.base_url if status else f"http://127.0.0.1:{free_port()}/v1"
         answer = admin_client.post(reverse("training_run_register", args=[trained.pk]), headers=HTMX)
-    assert answer.status_code == 409
+    assert answer.status_code == 422  # which htmx shows
     assert "does not answer with" in answer.content.decode()
     assert not ModelVersion.objects.exists()
 
