@@ -47,9 +47,9 @@ class TrainingRun(models.Model):
             guided = ["guided"] if asked.get("guided") else []
             told = [asked["preset"], asked["algorithm"].upper(), f"reward: {asked['reward']}", *guided]
             return ", ".join([*told, f"seed {asked['seed']}"])
-        swept = f", bids swept in {asked['sweep']}" if asked.get("sweep") else ""
         names = ", ".join(name for name, _ in asked["policies"])
-        return f"{names}: {asked['questions']} questions, {len(asked['seeds'])} seeds{swept}"
+        seeds, swept = len(asked["seeds"]), f", bids swept in {asked['sweep']}" if asked.get("sweep") else ""
+        return f"{names}: {asked['questions']} questions, {seeds} seed{'' if seeds == 1 else 's'}{swept}"
 
     @property
     def current(self) -> "Stage | None":
