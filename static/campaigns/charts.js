@@ -9,6 +9,7 @@ const placed = (unit, value) => (value === null || unit !== "money" ? value : va
 
 function axisText(unit) {
   if (unit === "share") return (value) => `${+(value * 100).toFixed(2)}%`;
+  if (unit === "number") return (value) => `${+value.toFixed(3)}`; // means and shares of clicks: small
   return (value) => COMPACT.format(value);
 }
 
