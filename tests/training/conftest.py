@@ -25,6 +25,17 @@ def work(sent, django_capture_on_commit_callbacks):
     return work
 
 
+@pytest.fixture
+def one_thread_here(settings, tmp_path):
+    """Stages are carried out in this process, by one thread; runs lie in a folder that vanishes."""
+    torch = pytest.importorskip("torch")
+    settings.VAR_DIR = tmp_path
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """The folder of a model built by the tiny recipe."""

@@ -9,18 +9,9 @@ from training import runs, stages
 from training.evaluating import Evaluation, evaluate
 from training.models import Stage, TrainingRun
 
-torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.django_db
+pytest.importorskip("torch")
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("one_thread_here")]
 Status = Stage.Status
-
-
-@pytest.fixture(autouse=True)
-def _here_on_one_thread(settings, tmp_path):
-    settings.VAR_DIR = tmp_path
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

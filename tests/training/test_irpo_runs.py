@@ -14,26 +14,17 @@ from training import runs, stages
 from training.improving import CannotImprove, Improvement, improve
 from training.models import Stage, TrainingRun
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("trl")
 
-from training.irpo import reward_source  # noqa: E402
-from training.irpo.phases import Phases  # noqa: E402
-from training.reward_model.fit import BiasedPCTR  # noqa: E402
+from training.irpo import reward_source
+from training.irpo.phases import Phases
+from training.reward_model.fit import BiasedPCTR
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("one_thread_here")]
 Status = Stage.Status
 HTMX = {"HX-Request": "true"}
 TINY = {"preset": "tiny", "seed": 0, "algorithm": "dpo", "reward": "oracle", "epochs": 1}
-
-
-@pytest.fixture(autouse=True)
-def _here_on_one_thread(settings, tmp_path):
-    settings.VAR_DIR = tmp_path
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
