@@ -48,13 +48,6 @@ def weights(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("changes", [{}, {"reward": "pctr"}, {"algorithm": "grpo"}, {"epochs": 2}])
-def test_the_planned_stages_are_those_of_the_loop(tmp_path, changes):
-    asked = Improvement(**TINY | changes)
-    silent = {"out": tmp_path / "run", "resume": False, "progress": lambda *_: None}
-    assert [(stage.epoch, stage.name) for stage in improve(asked, **silent)] == asked.stages
-
-
 def test_every_stage_is_a_task_and_all_end_where_the_command_ends(start, work, tmp_path):
     run = start()
     work()
