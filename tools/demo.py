@@ -153,7 +153,8 @@ def demo(processes: Processes) -> None:
     worker = (sys.executable, "-m", "celery", "-A", "auction_site", "worker", "--pool", "threads", "--loglevel", "info")
     processes.start("worker", *worker, "--concurrency", "2", "--beat", "--schedule", str(VAR / "beat"))
     training = ("--concurrency", "1", "--queues", "training", "--hostname", "training@%h")
-    processes.start("training-worker", *worker, *training)
+    # Beside the others, threads that wait for each other must sleep: spinning takes the processor that they wait for.
+    processes.start("training-worker", *worker, *training, OMP_WAIT_POLICY="PASSIVE")
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     wait_until_ready(processes, f"http://{shown}:{port}/")
     warm_up(processes, models)
