@@ -9,19 +9,33 @@ from training import runs, stages
 from training.evaluating import Evaluation, evaluate
 from training.models import Stage, TrainingRun
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("one_thread_here")]
 Status = Stage.Status
 
 
-@pytest.fixture
-def start(sent, tiny_model, django_capture_on_commit_callbacks):
-    asked = {
-        # Two names that a database which sorts keys would put in the other order.
+@pytest.fixture(scope="module")
+def asked(tiny_model) -> dict:
+    # Two names that a database which sorts keys would put in the other order.
+    return {
         "policies": [["zulu", str(tiny_model)], ["alpha-guided", str(tiny_model)]], "guided": ["alpha-guided"],
         "preset": "tiny", "questions": 2, "seeds": [0, 1], "sweep": 1, "max_tokens": 12, "clicks": "held-out",
     }  # fmt: skip
 
+
+@pytest.fixture(scope="module")
+def alone(asked, tmp_path_factory) -> dict:
+    """What the command finds, once for all tests."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    policies = dict(asked["policies"])
+    found = evaluate(Evaluation(**asked | {"policies": policies}), out=tmp_path_factory.mktemp("alone"), resume=False)
+    torch.set_num_threads(before)
+    return found
+
+
+@pytest.fixture
+def start(sent, asked, django_capture_on_commit_callbacks):
     def start(**changes) -> TrainingRun:
         with django_capture_on_commit_callbacks(execute=True):
             return runs.start(kind="evaluation", asked=asked | changes)
@@ -33,13 +47,12 @@ def result(run: TrainingRun) -> dict:
     return json.loads((run.folder / "result.json").read_text())
 
 
-def test_a_run_finds_what_the_command_finds_and_shows_it(start, work, tmp_path, tiny_model, admin_client):
+def test_a_run_finds_what_the_command_finds_and_shows_it(start, work, alone, admin_client):
     run = start()
     work()
     run = TrainingRun.objects.get()  # as the database gives it back
     assert run.status == Status.COMPLETE, run.current.error
-    asked = run.asked | {"policies": dict(run.asked["policies"])}
-    assert result(run) == evaluate(Evaluation(**asked), out=tmp_path / "alone", resume=False)
+    assert result(run) == alone
     assert result(run)["against"]["first"] == "zulu"
     assert run.about == "zulu, alpha-guided: 2 questions, 2 seeds, bids swept in 1"
     page = admin_client.get(reverse("training_run", args=[run.pk])).content.decode()
@@ -53,10 +66,8 @@ def test_a_run_finds_what_the_command_finds_and_shows_it(start, work, tmp_path, 
 
 
 def test_a_cancelled_evaluation_resumes_to_the_same_figures(
-    start, work, monkeypatch, django_capture_on_commit_callbacks
+    start, work, alone, monkeypatch, django_capture_on_commit_callbacks
 ):
-    whole = start()
-    work()
     run, seen, save = start(), [], runs._Watch.__call__
     monkeypatch.setattr(runs, "SAVE_EVERY_S", 0)
 
@@ -72,7 +83,7 @@ def test_a_cancelled_evaluation_resumes_to_the_same_figures(
     with django_capture_on_commit_callbacks(execute=True):
         runs.resume(run)
     work()
-    assert result(run) == result(whole)
+    assert result(run) == alone
 
 
 def test_a_policy_whose_folder_is_gone_is_told_in_one_sentence(start, work):

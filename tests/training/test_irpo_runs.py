@@ -14,17 +14,29 @@ from training import runs, stages
 from training.improving import CannotImprove, Improvement, improve
 from training.models import Stage, TrainingRun
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
-from training.irpo import reward_source
-from training.irpo.phases import Phases
-from training.reward_model.fit import BiasedPCTR
+from training.irpo import reward_source  # noqa: E402
+from training.irpo.phases import Phases  # noqa: E402
+from training.reward_model.fit import BiasedPCTR  # noqa: E402
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("one_thread_here")]
 Status = Stage.Status
 HTMX = {"HX-Request": "true"}
 TINY = {"preset": "tiny", "seed": 0, "algorithm": "dpo", "reward": "oracle", "epochs": 1}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The folder of the same training by command, once for all tests."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("alone") / "run"
+    for _ in improve(Improvement(**TINY), out=out, resume=False, progress=lambda *_: None):
+        pass
+    torch.set_num_threads(before)
+    return out
 
 
 @pytest.fixture
@@ -48,26 +60,21 @@ def weights(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
 
-def test_every_stage_is_a_task_and_all_end_where_the_command_ends(start, work, tmp_path):
+def test_every_stage_is_a_task_and_all_end_where_the_command_ends(start, work, alone):
     run = start()
     work()
     planned = [(0, "test"), (0, "metrics"), (1, "offline"), (1, "preferences"), (1, "dpo"), (1, "test"), (1, "metrics")]
     assert told(run) == [(epoch, kind, "complete") for epoch, kind in [*planned, (1, "ship")]]
     assert set(run.stages.values_list("attempt", flat=True)) == {1}
     assert result(run) == {"policy": "epoch-01/policy", "epochs": 1, "stopped": None}
-    alone = tmp_path / "alone"
-    for _ in improve(Improvement(**TINY), out=alone, resume=False, progress=lambda *_: None):
-        pass
     assert weights(run.folder / "epoch-01" / "policy") == weights(alone / "epoch-01" / "policy")
     assert {"README.md", "config.json", "model.safetensors"} <= {p.name for p in (run.folder / "shipped").iterdir()}
 
 
 @pytest.mark.parametrize(("step", "done"), [("test responses", 2), ("offline responses", 4), ("dpo", 1)])
 def test_a_cancelled_training_resumes_to_the_same_weights(
-    start, work, monkeypatch, step, done, django_capture_on_commit_callbacks
+    start, work, alone, monkeypatch, step, done, django_capture_on_commit_callbacks
 ):
-    whole = start()
-    work()
     run, seen, save = start(), [], runs._Watch.__call__
     monkeypatch.setattr(runs, "SAVE_EVERY_S", 0)
 
@@ -84,8 +91,8 @@ def test_a_cancelled_training_resumes_to_the_same_weights(
     with django_capture_on_commit_callbacks(execute=True):
         assert runs.resume(run)
     work()
-    assert weights(run.folder / "epoch-01" / "policy") == weights(whole.folder / "epoch-01" / "policy")
-    assert result(run) == result(whole)
+    assert weights(run.folder / "epoch-01" / "policy") == weights(alone / "epoch-01" / "policy")
+    assert result(run) == json.loads((alone / "result.json").read_text())
 
 
 def test_a_training_that_stops_early_leaves_no_stage_undone(start, work, monkeypatch, admin_client):
