@@ -10,10 +10,10 @@ from typing import Any
 
 from django.conf import settings as site
 
+from training.dataset.artifacts import RESULT, write_json
 from training.simulating import CannotSimulate, Simulation, click_model_of, prepare_world, sampler_of
 
 Progress = Callable[[str, int, int, int], None]  # what, rows done, rows in all, tokens written
-RESULT = "result.json"  # in the evaluation's folder, once it has ended
 
 
 def built_in() -> dict[str, str]:
@@ -60,7 +60,6 @@ def evaluate(
     Every policy, seed and bid is a run of the simulation in a folder of its own, and goes on where it stopped. Raises
     CannotSimulate, and what a simulation raises.
     """
-    from training.dataset.artifacts import write_json
     from training.dataset.jsonl import DataError
     from training.evaluation.monotonicity import sweep
     from training.evaluation.paired import compare, outcomes

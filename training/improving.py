@@ -16,7 +16,6 @@ from training.irpo.config import PRESETS, IRPOConfig, LoRA
 SIZES = ("epochs", "online_queries", "offline_queries", "test_queries")
 ORACLE = "oracle"
 REWARDS = ("context", "pctr", ORACLE)  # the default first
-RESULT = "result.json"  # in the run's folder, once it has ended
 
 
 class CannotImprove(ValueError):

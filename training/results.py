@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from training import stages
-from training.improving import RESULT
+from training.dataset.artifacts import RESULT
 from training.models import Stage, TrainingRun
 
 Kind = TrainingRun.Kind

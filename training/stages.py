@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from training.dataset.artifacts import RunRefused, read_json
+from training.dataset.artifacts import RESULT, RunRefused, read_json
 from training.dataset.jsonl import DataError
 from training.evaluating import Evaluation, evaluate
-from training.improving import RESULT, CannotImprove, Improvement, improve, ship_policy
+from training.improving import CannotImprove, Improvement, improve, ship_policy
 from training.models import Stage, TrainingRun
 from training.simulating import CannotSimulate, Simulation, prepare_world, run_simulation
 from training.simulation.sampling import SamplingError

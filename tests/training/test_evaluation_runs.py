@@ -58,7 +58,9 @@ def test_a_run_finds_what_the_command_finds_and_shows_it(start, work, alone, adm
     page = admin_client.get(reverse("training_run", args=[run.pk])).content.decode()
     assert "4 answers to" in page
     assert page.index("zulu</th>") < page.index("alpha-guided</th>")
-    assert page.count('<td class="number">0.0%<span') >= 1  # no format error where markers are guided
+    assert result(run)["policies"]["alpha-guided"]["share_with_format_error"]["mean"] == 0
+    row = page[page.index("Answers with a format error") :].split("</tr>")[0]
+    assert row.split("<td")[2].startswith(' class="number">0.0%<span')
     chart = admin_client.get(reverse("training_run_chart", args=[run.pk])).json()
     assert chart["labels"] == ["1", *(f"{bid}" for bid in range(10, 101, 10))]
     assert {series["name"] for series in chart["series"]} == {"zulu", "alpha-guided"}

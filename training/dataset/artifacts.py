@@ -10,6 +10,7 @@ from typing import Any
 from training.dataset import jsonl
 
 MANIFEST = "manifest.json"
+RESULT = "result.json"  # what a training or an evaluation ended with; appears when it has
 
 
 class RunRefused(ValueError):

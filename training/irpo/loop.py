@@ -26,13 +26,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from training.dataset.artifacts import claim, file_sha256, read_json, rows_sha256, write_json
+from training.dataset.artifacts import RESULT, claim, file_sha256, read_json, rows_sha256, write_json
 from training.irpo.config import IRPOConfig
 from training.irpo.dpo import Diverged
 from training.irpo.phases import FEEDBACK, Parts, Phases, Progress
 from training.irpo.stages import Epoch, Stage
-
-RESULT = "result.json"
 
 
 def irpo(
