@@ -71,7 +71,7 @@ def test_every_stage_is_a_task_and_all_end_where_the_command_ends(start, work, a
     assert {"README.md", "config.json", "model.safetensors"} <= {p.name for p in (run.folder / "shipped").iterdir()}
 
 
-@pytest.mark.parametrize(("step", "done"), [("test responses", 2), ("offline responses", 4), ("dpo", 1)])
+@pytest.mark.parametrize(("step", "done"), [("test responses", 2), ("offline 2 responses", 4), ("dpo", 1)])
 def test_a_cancelled_training_resumes_to_the_same_weights(
     start, work, alone, monkeypatch, step, done, django_capture_on_commit_callbacks
 ):

@@ -34,6 +34,7 @@ ABOUT_ADS = re.compile(
 
 _MARK = "\ue000"  # a private character stands for each ad while sentences are cut: titles may hold full stops
 _END = re.compile(r"(?<=[.!?…])[\"')*_]*\s+")
+_PARTS = re.compile(r"(?:\d{1,2}[.)]\s+)?\S.*?(?:[.!?…][\"')*_]*(?:\s+|$)|$)|^\s+")  # a line's, spaces kept
 _BULLET = re.compile(r"^[\s>*#•\-–—]*(\d{1,2}[.)](\s+|$))?[\s*_]*")
 _LETTER = re.compile(r"[^\W\d_]")
 
@@ -104,6 +105,19 @@ def read(text: str, candidates: Sequence[Candidate]) -> Reading:
     talk = sum(count for count, ad in zip(words, is_ad, strict=True) if ad)
     rest = " ".join(sentence for sentence, ad in zip(sentences, is_ad, strict=True) if not ad)
     return Reading(tuple(placed), talk / max(1, sum(words)), rest)
+
+
+def without_ads(text: str, candidates: Sequence[Candidate]) -> str:
+    """The answer less every sentence that shows an ad; empty where nothing else is said."""
+    parsed = markup.parse(text, candidates, max_ads=len(candidates))
+    shown = "".join(_MARK if isinstance(s, markup.AdMention) else s.text.replace(_MARK, " ") for s in parsed.segments)
+    lines = []
+    for line in shown.split("\n"):
+        kept = "".join(part for part in _PARTS.findall(line) if _MARK not in part).rstrip()
+        if kept != line and not _LETTER.search(_BULLET.sub("", kept, count=1)):
+            continue  # nothing of it is left, but perhaps its number
+        lines.append(kept)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
 def _with_titles(part: str, titles: list[str]) -> str:

@@ -83,8 +83,11 @@ class IRPOConfig:
     epochs: int = 3  # T; the paper shows three (Figure 4a)
     online_queries: int = 12_000  # asked in phase 1 of every epoch
     online_samples: int = 10  # answers to each (section 5.2.3)
+    online_epochs: int = 1  # whose clicks the reward model learns from, this one's and those before
     offline_queries: int = 12_000  # asked in phase 2
-    samples: int = 5  # M (section 5.2.3)
+    auctions: int = 1  # of each, under bids of its own; answers are compared under the bids of all of them
+    samples: int = 5  # M (section 5.2.3), in each auction
+    outside_option: bool = False  # compare with an answer less its ads, too: is any ad worth what it costs?
     pair_threshold: float = 10.0  # delta_th (App. B.2.3)
     penalty_weight: float = 1.0  # lambda of Eq. 8 (App. B.2.3)
     test_queries: int = 3_000
@@ -95,20 +98,26 @@ class IRPOConfig:
     algorithm: Algorithm = "dpo"
     dpo: DPOConfig = field(default_factory=DPOConfig)
     grpo: GRPOConfig = field(default_factory=GRPOConfig)
-    least_pair_share: float = 0.01  # of the queries that give a preference group; with fewer the run stops
+    least_pair_share: float = 0.01  # of the auctions that give a preference group; with fewer the run stops
     engine: str = "vllm"
     model: str = PAPER_MODEL
     num_profiles: int = 3000
     num_queries: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "online_queries", "online_samples", "offline_queries", "test_queries"):
+        online, offline = ("online_queries", "online_samples", "online_epochs"), ("offline_queries", "auctions")
+        for name in ("epochs", *online, *offline, "samples", "test_queries"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.samples < 2:
+        if self.compared < 2:
             raise ValueError(f"samples must be at least 2, a winner and a loser, not {self.samples}")
         if self.pair_threshold < 0 or self.penalty_weight < 0:
             raise ValueError("pair_threshold and penalty_weight must not be negative")
+
+    @property
+    def compared(self) -> int:
+        """Answers to one query that are set against each other."""
+        return self.auctions * self.samples
 
     @property
     def learning(self) -> DPOConfig | GRPOConfig:
@@ -128,8 +137,11 @@ TINY = IRPOConfig(
     epochs=2,
     online_queries=60,
     online_samples=4,
+    online_epochs=2,
     offline_queries=5,
-    samples=4,
+    auctions=2,
+    samples=2,
+    outside_option=True,
     test_queries=4,
     kl_queries=4,
     sampling=SamplingSettings(max_tokens=48),
@@ -144,9 +156,14 @@ LAB = IRPOConfig(
     name="lab",
     online_queries=200,
     online_samples=5,
-    offline_queries=600,
+    online_epochs=3,
+    offline_queries=300,
+    auctions=2,
+    samples=3,
+    outside_option=True,
     # An ad that nobody wants costs 10: at the paper's 10 no ad never beats it, and declining is unlearned.
     pair_threshold=5.0,
+    penalty_weight=1.25,
     test_queries=300,
     kl_queries=40,
     sampling=SamplingSettings(max_tokens=250),

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from training.dataset.jsonl import DataError
+from training.simulation.prefix import read_prefix
 from training.simulation.sampling import Messages
 
 IGNORED = -100
@@ -55,7 +57,7 @@ def tokenize(
 
 def log_probs(model: PreTrainedModel, group: Answers) -> torch.Tensor:
     """log pi(y | prompt) of each answer, (K,) float32: the sum over its tokens, the end token included."""
-    return (branched if can_branch(model) else whole)(model, group)
+    return (branched if can_branch(model) and len(group.prompt) > 1 else whole)(model, group)
 
 
 def can_branch(model: PreTrainedModel) -> bool:
@@ -66,22 +68,18 @@ def can_branch(model: PreTrainedModel) -> bool:
 
 def branched(model: PreTrainedModel, group: Answers) -> torch.Tensor:
     """The prompt once, then all answers as rows behind it. Needs the cache: no gradient checkpointing."""
-    # 1) Read the prompt; its last token foretells every answer's first.
-    read = model(input_ids=torch.tensor([group.prompt], device=model.device), use_cache=True, logits_to_keep=1)
-    first = torch.tensor([answer[0] for answer in group.answers], device=model.device)  # (K,)
-    found = read.logits[0, -1].float().log_softmax(0)[first]
-    targets = _padded(group.answers, IGNORED).to(model.device)  # (K, R)
-    if targets.shape[1] == 1:
-        return found
+    # 1) Read all of the prompt but its last token, which foretells every answer's first.
+    read = torch.tensor([group.prompt[:-1]], device=model.device)
+    cache, nothing = read_prefix(model, read, stop=not isinstance(model, FSDPModule))
 
     # 2) Every answer sees the same keys and values. Padding stands on the right, where causal attention never looks.
-    cache = read.past_key_values
-    for layer in cache.layers:  # (1, kv heads, P, size) each
-        layer.keys = layer.keys.expand(len(first), -1, -1, -1)
-        layer.values = layer.values.expand(len(first), -1, -1, -1)
-    rows = targets[:, :-1].clamp_min(0)
-    logits = model(input_ids=rows, past_key_values=cache, use_cache=True).logits  # (K, R - 1, V)
-    return found + _taken(logits, targets[:, 1:])
+    for layer in cache.layers:  # (1, kv heads, P - 1, size) each
+        layer.keys = layer.keys.expand(len(group.answers), -1, -1, -1)
+        layer.values = layer.values.expand(len(group.answers), -1, -1, -1)
+    targets = _padded(group.answers, IGNORED).to(model.device)  # (K, R)
+    last = targets.new_full((len(targets), 1), group.prompt[-1])
+    rows = torch.cat([last, targets[:, :-1].clamp_min(0)], dim=1)
+    return _taken(model(input_ids=rows, past_key_values=cache, use_cache=True).logits, targets) + nothing
 
 
 def whole(model: PreTrainedModel, group: Answers) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """The work of the stages of Algorithm 1: from the files of one stage to those of the next. The order is the loop's."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, islice, starmap
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ from training.dataset import jsonl
 from training.dataset.artifacts import read_json, write_json
 from training.dataset.jsonl import DataError
 from training.dataset.online import read_online
+from training.dataset.placement import without_ads
 from training.dataset.records import Auction, Exposure, PreferenceGroup, Query, Response, ScoredResponse
 from training.irpo import dpo, grpo, measuring, stopping
 from training.irpo.config import IRPOConfig
 from training.irpo.log_probs import Answers, tokenize
 from training.irpo.mixing import RealFeedback
-from training.irpo.preferences import pair_yield, prefer
+from training.irpo.preferences import may_win, pair_yield, prefer
 from training.irpo.reward_source import REPORT, RewardSource
 from training.irpo.stages import Epoch
 from training.reward_model.reward import Scored, score_many
@@ -69,11 +71,12 @@ class Phases:
         """Lines 4 to 8: psi_t from psi_{t-1} and D_on, real feedback among it where there is some."""
         self._progress(self._named(epoch, "reward model"), 0, 1)
         world, real, ads = self._parts.world, self._parts.feedback, self._parts.world.ads
-        samples = list(
-            read_online(
-                epoch.folder / "online", queries={query.id: query for query in self._train}, profiles=world.profiles
-            )
-        )
+        queries = {query.id: query for query in self._train}
+        samples = [
+            sample
+            for one in epoch.latest(self._config.online_epochs)
+            for sample in read_online(one.folder / "online", queries=queries, profiles=world.profiles)
+        ]
         if real:
             drawn = real.drawn(len(samples), seed=f"{self._seed}/{_phase(epoch, 'feedback')}")
             write_json(epoch.folder / FEEDBACK, real.report(drawn, simulated=len(samples)))
@@ -91,35 +94,58 @@ class Phases:
         jsonl.write(out / "auctions.jsonl", drawn)
 
     def answer(self, epoch: Epoch, policy: str) -> None:
-        """Lines 10 to 12: D_off, and M answers to each of its queries, under fresh bids."""
-        phase, out = _phase(epoch, "offline"), epoch.folder / "offline"
-        out.mkdir(exist_ok=True)
-        answer(
-            world=self._parts.world, queries=self._queries(phase, self._config.offline_queries),
-            sampler=self._parts.sampler(policy), out=out,
-            settings=self._settings(phase, self._config.samples, self._config.exploring),
-            progress=self._four(epoch, "offline"),
-        )  # fmt: skip
+        """Lines 10 to 12: D_off, and M answers to each of its queries, under fresh bids; each auction in its folder."""
+        config, sampler = self._config, self._parts.sampler(policy)
+        queries = self._queries(_phase(epoch, "offline"), config.offline_queries)
+        for number, out in self._auctions(epoch):
+            out.mkdir(parents=True, exist_ok=True)
+            answer(
+                world=self._parts.world, queries=queries, sampler=sampler, out=out,
+                settings=self._settings(_phase(epoch, f"offline/{number}"), config.samples, config.exploring),
+                progress=self._four(epoch, f"offline {number}"),
+            )  # fmt: skip
 
     def prefer(self, epoch: Epoch) -> None:
-        """Lines 13 to 15: rewards by Eq. 8, the winner and the losers of each query."""
+        """Lines 13 to 15: rewards by Eq. 8, the winner and the losers of each auction among all answers to its query.
+
+        Users never see bids, so what an answer is worth under other bids is known as well (docs/irpo.md).
+        """
         config, world = self._config, self._parts.world
         queries = self._queries(_phase(epoch, "offline"), config.offline_queries)
-        exposures = list(read_exposures(epoch.folder / "offline", world=world, queries=queries, samples=config.samples))
+        asked = [  # by auction, then by query, then by answer
+            list(_cut(read_exposures(out, world=world, queries=queries, samples=config.samples), config.samples))
+            for _, out in self._auctions(epoch)
+        ]
+        exposures = [
+            replace(exposure, auction=mine[0].auction, response=replace(exposure.response, sample=number))
+            for auctions in zip(*asked, strict=True)  # of one query
+            for mine in auctions
+            for number, exposure in enumerate(chain.from_iterable(auctions))
+        ]
         predictor = self._parts.reward.load(epoch.folder / "pctr")
         rewards = score_many(  # line 13
             exposures, ads=world.ads, predictor=predictor, penalty_weight=config.penalty_weight
         )
-        rows = [_scored(exposure, reward) for exposure, reward in zip(exposures, rewards, strict=True)]
-        answers = [rows[at : at + config.samples] for at in range(0, len(rows), config.samples)]
+        scored = _cut(starmap(_scored, zip(exposures, rewards, strict=True)), config.compared)
+        auctions = [mine[0].auction for of_query in zip(*asked, strict=True) for mine in of_query]
+        answers = [[*rows, *self._outside(rows, auction)] for rows, auction in zip(scored, auctions, strict=True)]
         preferred = [
-            prefer(found, auction=exposures[at * config.samples].auction, threshold=config.pair_threshold)
-            for at, found in enumerate(answers)
+            prefer(rows, auction=auction, threshold=config.pair_threshold)
+            for rows, auction in zip(answers, auctions, strict=True)
         ]
         groups = [group for group in preferred if group]  # lines 14, 15
-        jsonl.write(epoch.folder / "scored.jsonl", rows)
+        jsonl.write(epoch.folder / "scored.jsonl", chain.from_iterable(answers))
         jsonl.write(epoch.folder / "groups.jsonl", groups)
         write_json(epoch.folder / "yield.json", asdict(pair_yield(answers, groups)))
+
+    def _outside(self, rows: Sequence[ScoredResponse], auction: Auction) -> list[ScoredResponse]:
+        """The best answer less its ads, worth nothing and costing nothing; none where such an answer was written."""
+        able = [row for row in rows if may_win(row) and not row.format_error]
+        if not self._config.outside_option or not all(row.n_ads for row in able):
+            return []
+        best = max(able, key=lambda row: row.reward, default=None)
+        text = best and without_ads(best.text, auction.candidates(self._parts.world.ads))
+        return [replace(best, sample=len(rows), text=text, reward=0.0, n_ads=0)] if best and text else []
 
     def optimize(self, epoch: Epoch, policy: str) -> None:
         """Lines 16 to 18: Eq. 6, with the policy as it is now for a reference."""
@@ -146,12 +172,12 @@ class Phases:
             return [_scored(exposure, reward) for exposure, reward in zip(exposures, rewards, strict=True)]
 
         grpo.train(
-            policy=policy, score=score, samples=config.samples, config=config.grpo,
+            policy=policy, score=score, samples=config.compared, config=config.grpo,
             requests=[
                 request_for(world, query, auction, guided=self._config.guided)
                 for query, auction in zip(queries, drawn, strict=True)
             ],
-            sampling=self._settings(_phase(epoch, "grpo"), config.samples).sampling,
+            sampling=self._settings(_phase(epoch, "grpo"), config.compared).sampling,
             seed=_phase(epoch, str(self._seed)), work=epoch.folder / "grpo", out=epoch.folder / "policy",
             sampler=self._parts.sampler(policy) if config.engine == "scripted" else None, vllm=config.engine == "vllm",
             progress=lambda stage, done, total: self._progress(self._named(epoch, stage), done, total),
@@ -213,7 +239,7 @@ class Phases:
         pairs = read_json(epoch.folder / "yield.json")
         if pairs["groups"] and pairs["share"] >= self._config.least_pair_share:
             return None
-        found = f"{pairs['groups']} of {pairs['queries']} queries have winner and loser"
+        found = f"{pairs['groups']} of {pairs['auctions']} auctions have winner and loser"
         return f"no pairs in epoch {epoch.number}: {found}"
 
     def gone_wrong(self, epoch: Epoch, kept: Sequence[Epoch]) -> str | None:
@@ -228,6 +254,10 @@ class Phases:
         )
         return stopping.collapsed(now, before, epochs=self._config.epochs)
 
+    def _auctions(self, epoch: Epoch) -> list[tuple[int, Path]]:
+        """The auctions of each offline query, counted from 1, and their folders."""
+        return [(number, epoch.folder / "offline" / str(number)) for number in range(1, self._config.auctions + 1)]
+
     def _queries(self, phase: str, count: int) -> list[Query]:
         return choose(self._train, count=count, seed=f"{self._seed}/{phase}")
 
@@ -241,6 +271,12 @@ class Phases:
 
     def _four(self, epoch: Epoch, name: str) -> Callable[[str, int, int, int], None]:
         return lambda stage, done, total, tokens: self._progress(self._named(epoch, f"{name} {stage}"), done, total)
+
+
+def _cut(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    rest = iter(rows)
+    while group := list(islice(rest, size)):
+        yield group
 
 
 def _phase(epoch: Epoch, name: str) -> str:

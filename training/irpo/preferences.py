@@ -41,8 +41,8 @@ def rewards_to_learn(responses: Sequence[ScoredResponse]) -> list[float]:
 class PairYield:
     """How much is there to learn? Reported before training; without pairs there is nothing."""
 
-    queries: int
-    groups: int  # queries with a winner and at least one loser
+    auctions: int
+    groups: int  # auctions with a winner and at least one loser
     share: float
     losers_per_group: float
     margin: float  # mean over groups of the winner's reward less the mean of its losers'
@@ -51,10 +51,10 @@ class PairYield:
 
 
 def pair_yield(scored: Iterable[Sequence[ScoredResponse]], groups: Sequence[PreferenceGroup]) -> PairYield:
-    """`scored` holds all answers of each query, `groups` what came of them."""
-    queries = cut = silent = 0
+    """`scored` holds all answers that each auction compares, `groups` what came of them."""
+    auctions = cut = silent = 0
     for responses in scored:
-        queries += 1
+        auctions += 1
         cut += sum(not response.finished for response in responses)
         silent += sum(response.finished and not may_win(response) for response in responses)
     margins = [
@@ -62,9 +62,9 @@ def pair_yield(scored: Iterable[Sequence[ScoredResponse]], groups: Sequence[Pref
     ]
     count = len(groups)
     return PairYield(
-        queries=queries,
+        auctions=auctions,
         groups=count,
-        share=count / queries if queries else 0.0,
+        share=count / auctions if auctions else 0.0,
         losers_per_group=sum(len(group.losers) for group in groups) / count if count else 0.0,
         margin=sum(margins) / count if count else 0.0,
         cut=cut,

@@ -29,6 +29,11 @@ class Epoch:
         path = self.folder / MANIFEST
         self._stages: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
+    def latest(self, count: int) -> list["Epoch"]:
+        """The last `count` epochs that trained, or as many as there are; this one comes last."""
+        numbers = range(max(1, self.number - count + 1), self.number)
+        return [*(Epoch(self.folder.parent, number) for number in numbers), self]
+
     def once(self, name: str, work: Callable[[], object], *, leaves: Iterable[str], shared: bool = False) -> Stage:
         """Run `work` unless it is done; `leaves` are files and folders that stand in the epoch's folder afterwards.
 

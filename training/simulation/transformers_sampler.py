@@ -11,29 +11,26 @@ differently in a batch of another shape; where bytes must be equal, ask again fr
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from training.dataset.device import default_device, memory_kept
 from training.simulation.guidance import MarkerGuide, constrain, token_table, written_markers
+from training.simulation.prefix import Prefix, read_prefix
 from training.simulation.sampling import Generated, SampleRequest, SamplingError, SamplingSettings, seed_of
 
 ROWS = 160  # answers written together; more do not help two cores
 ATTENTION = "branches"
 
 
-class _Read(Exception):
-    """The last layer's keys and values are there; what it would make of the prompt itself is not needed."""
-
-
 class Branches:
     """Keys and values while G prompts are answered by n answers each: the prompts', shared, and the answers' own."""
 
-    def __init__(self, cache: DynamicCache, lengths: torch.Tensor, n: int) -> None:
+    def __init__(self, cache: Prefix, lengths: torch.Tensor, n: int) -> None:
         self.prefix = [(layer.keys, layer.values) for layer in cache.layers]  # each (G, kv heads, P, size)
         self.n = n
         width = self.prefix[0][0].shape[2]
@@ -71,13 +68,9 @@ class Branches:
         self.hidden = self.hidden[groups]
 
 
-def _attend(
-    module, query, key, value, attention_mask, scaling=None, branches: Branches | None = None, last=None, **kwargs
-):
-    """Attention over a shared prefix and own tokens; without branches the usual one, and none in the layer `last`."""
+def _attend(module, query, key, value, attention_mask, scaling=None, branches: Branches | None = None, **kwargs):
+    """Attention over a shared prefix and own tokens; without branches the usual one."""
     if branches is None:
-        if module.layer_idx == last:
-            raise _Read
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     keys, values = branches.add(module.layer_idx, key, value)
     prefix_keys, prefix_values = (part.flatten(0, 1) for part in branches.prefix[module.layer_idx])
@@ -143,7 +136,6 @@ class TransformersSampler:
         self._model = loaded.eval().to(self._device)
         ends = loaded.generation_config.eos_token_id or self._tok.eos_token_id
         self._ends = torch.tensor(ends if isinstance(ends, list) else [ends], device=self._device)
-        self._last = loaded.config.get_text_config().num_hidden_layers - 1
         self._rows, self._memory = rows, memory_kept if keep_memory else nullcontext
         self.source = {"model": str(model), "dtype": str(dtype).removeprefix("torch."), "sha256": _weights_hash(model)}
 
@@ -181,10 +173,7 @@ class TransformersSampler:
         lengths = torch.tensor([len(prompt) - 1 for prompt in prompts], device=device)
         width = int(lengths.max())
         padded = torch.tensor([prompt[:-1] + [0] * (width - len(prompt) + 1) for prompt in prompts], device=device)
-        cache = DynamicCache()
-        with suppress(_Read):
-            self._model(input_ids=padded, past_key_values=cache, last=self._last)
-        branches = Branches(cache, lengths, n)
+        branches = Branches(read_prefix(self._model, padded)[0], lengths, n)
 
         # 2) The last token is the first step of every answer. Each query has random numbers of its own.
         last = torch.tensor([prompt[-1] for prompt in prompts], device=device).repeat_interleave(n)  # (G * n)

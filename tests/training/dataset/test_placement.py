@@ -1,7 +1,7 @@
 import pytest
 
 from campaigns.auction.candidates import Candidate
-from training.dataset.placement import read
+from training.dataset.placement import read, without_ads
 
 MUG, POT = Candidate("Ad-1", "Blue Mug No. 5", 0), Candidate("Ad-2", "Tea Pot", 0)
 M, P = "@Blue Mug No. 5@[Ad-1]", "@Tea Pot@[Ad-2]"
@@ -98,5 +98,25 @@ def test_ad_talk_is_counted_in_words(text, share):
     assert read(text, [MUG, POT]).ad_talk == pytest.approx(share)
 
 
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (
+            f"Tea is simple.\n1. Heat the water. {M} helps.\n2. Wait. Get {P} today!\n\nEnjoy it. Also, {M}!",
+            "Tea is simple.\n1. Heat the water.\n2. Wait.\n\nEnjoy it.",
+        ),
+        (f"Warm it.\n\n- {M} helps here.\n\n- Wait (a bit).", "Warm it.\n\n- Wait (a bit)."),  # nor its bullet
+        (f"1. Warm it. 2. {M} helps. 3. Wait.", "1. Warm it. 3. Wait."),
+        (f"{M} helps", ""),
+        ("Warm it.  Wait\n  a bit", "Warm it.  Wait\n  a bit"),
+        ("Warm it. @Mug@[Ad-9] helps.", "Warm it. Mug helps."),  # no ad, and shown as text
+    ],
+)
+def test_an_answer_can_be_read_without_the_sentences_that_show_ads(text, left):
+    assert without_ads(text, [MUG, POT]) == left
+
+
 def test_ten_thousand_signs_are_read_at_once():
-    read("." + " " * 20_000 + M * 2000 + "\n" * 20_000 + "@" * 20_000, [MUG, POT])
+    signs = "." + " " * 20_000 + M * 2000 + "\n" * 20_000 + "@" * 20_000
+    read(signs, [MUG, POT])
+    without_ads(signs, [MUG, POT])

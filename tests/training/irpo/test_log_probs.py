@@ -40,6 +40,24 @@ def test_gradients_flow_through_the_shared_prompt(policy):
         assert (ours[name] - gradient).norm() <= 1e-4 * gradient.norm(), name
 
 
+def test_the_last_layer_makes_nothing_of_a_prompt_but_of_its_last_token(policy):
+    model, tokenizer = policy
+    (group,) = make_groups(tokenizer, losers=(2,))
+    read = []
+    for layer in model.model.layers:
+        layer.mlp.register_forward_hook(lambda module, args, out: read.append(tuple(out.shape[:2])))
+    branched(model, group)
+    prompt, answers = (1, len(group.prompt) - 1), (3, max(map(len, group.answers)))
+    assert read == [prompt, answers, answers]  # two layers
+
+
+def test_a_prompt_of_one_token_has_nothing_to_share(policy):
+    model, _ = policy
+    group = Answers("q", [5], [[9, 10, 2], [9, 2]])
+    with torch.no_grad():
+        torch.testing.assert_close(log_probs(model, group), naive(model, group))
+
+
 def test_an_answer_of_one_token_counts_its_end(policy):
     model, tokenizer = policy
     group = tokenize(tokenizer, query_id="q1", messages=asked(1), texts=[("", True), ("", True)], context=4000)

@@ -110,7 +110,7 @@ def test_two_epochs_leave_every_file_and_figure(tiny_policy, tmp_path):
         assert isinstance(before["test"][name], float), name
     assert before["test"]["reward_predicted"] is None
     assert isinstance(last["test"]["reward_predicted"], float)
-    assert last["pairs"]["queries"] == TINY.offline_queries
+    assert last["pairs"]["auctions"] == TINY.offline_queries * TINY.auctions
     assert last["pairs"]["share"] > 0
     assert last["pctr"]["rows"]["fit"] > 0
     assert last["dpo"]["steps"] == -(-last["pairs"]["groups"] // TINY.dpo.batch_queries)
@@ -127,7 +127,7 @@ def test_each_phase_has_bids_and_answers_of_its_own_and_tests_are_alike(tiny_pol
     drawn = [
         {auction.query_id: auction.bids for auction in rows(Auction, f"epoch-0{t}/{phase}/auctions.jsonl")}
         for t in (1, 2)
-        for phase in ("online", "offline")
+        for phase in ("online", "offline/1", "offline/2")
     ]
     both = [
         (one[query], other[query])
@@ -139,7 +139,7 @@ def test_each_phase_has_bids_and_answers_of_its_own_and_tests_are_alike(tiny_pol
     assert all(first != second for first, second in both)
     tests = [rows(Auction, f"epoch-0{t}/test/auctions.jsonl") for t in (0, 1, 2)]
     assert tests[0] == tests[1] == tests[2]
-    asked = {response.query_id for t in (1, 2) for response in rows(Response, f"epoch-0{t}/offline/responses.jsonl")}
+    asked = {response.query_id for t in (1, 2) for response in rows(Response, f"epoch-0{t}/offline/1/responses.jsonl")}
     assert asked.isdisjoint(auction.query_id for auction in tests[0])
 
 
@@ -152,10 +152,10 @@ def test_only_the_answers_that_dpo_learns_from_explore(tiny_policy, tmp_path):
             return super().sample(requests, n=n, settings=settings)
 
     config = replace(
-        TINY, epochs=1, samples=3, online_samples=2, exploring=replace(TINY.sampling, temperature=1.3)
+        TINY, epochs=1, samples=3, online_samples=4, exploring=replace(TINY.sampling, temperature=1.3)
     )  # fmt: skip
     run(tmp_path, parts(tiny_policy, reward=pctr(), sampler=lambda policy: Noting(write_ads)), config=config)
-    assert asked == {(1, 0.7), (2, 0.7), (3, 1.3)}  # test, online, offline
+    assert asked == {(1, 0.7), (4, 0.7), (3, 1.3)}  # test, online, offline
 
 
 def test_winners_are_worth_more_than_the_losers_they_are_set_against(tiny_policy, tmp_path):
@@ -167,6 +167,80 @@ def test_winners_are_worth_more_than_the_losers_they_are_set_against(tiny_policy
         parsed = markup.parse(group.winner.text, candidates, max_ads=len(candidates))
         assert (group.winner.n_ads, group.winner.format_error) == (parsed.n_ads, bool(parsed.errors))
         assert all(group.winner.reward - loser.reward > TINY.pair_threshold for loser in group.losers)
+
+
+def test_all_answers_to_a_query_are_compared_under_the_bids_of_each_of_its_auctions(tiny_policy, tmp_path):
+    run(tmp_path, parts(tiny_policy), config=replace(TINY, epochs=1, offline_queries=20, outside_option=False))
+    epoch, queries = tmp_path / "epoch-01", {query.id: query for query in QUERIES}
+
+    def of_query(kind, name):
+        found = {}
+        for number in (1, 2):
+            for row in jsonl.read(kind, epoch / "offline" / str(number) / name):
+                found.setdefault(row.query_id, []).append(row)
+        return found
+
+    auctions, written = of_query(Auction, "auctions.jsonl"), of_query(Response, "responses.jsonl")
+    rows = {}
+    for row in jsonl.read(ScoredResponse, epoch / "scored.jsonl"):
+        rows.setdefault(row.query_id, []).append(row)
+    assert len(rows) == 20
+    for query_id, scored in rows.items():
+        first, second = auctions[query_id]
+        assert first.bids != second.bids
+        pool = [replace(response, sample=number) for number, response in enumerate(written[query_id])]
+        assert len(pool) == TINY.compared == 4
+        exposures = [
+            Exposure(PEOPLE[queries[query_id].profile_id], queries[query_id], auction, response)
+            for auction in (first, second)
+            for response in pool
+        ]
+        expected = score_many(exposures, ads=ADS, predictor=Oracle(user()))
+        assert [(row.sample, row.text, row.reward) for row in scored] == [
+            (exposure.response.sample, exposure.response.text, found.reward)
+            for exposure, found in zip(exposures, expected, strict=True)
+        ]
+    groups = list(jsonl.read(PreferenceGroup, epoch / "groups.jsonl"))
+    both = [group.query_id for group in groups]
+    assert len(set(both)) < len(both)  # of one query, two groups
+    assert all(group.auction in auctions[group.query_id] for group in groups)
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_an_answer_less_its_ads_is_compared_where_none_without_was_written(tiny_policy, tmp_path, offered):
+    def always_an_ad(request, number, seed):
+        line = next(line for line in request.messages[0]["content"].splitlines() if line.startswith('{"Ad ID"'))
+        ad = json.loads(line)
+        return f"Warm the pot. It helps to have @{ad['Ad Title']}@[{ad['Ad ID']}] at hand. Wait {number} minutes."
+
+    config = replace(TINY, epochs=1, penalty_weight=20, outside_option=offered)  # no ad is worth 200
+    made = parts(tiny_policy, sampler=lambda policy: ScriptedSampler(always_an_ad))
+    run(tmp_path, made, config=config)
+    rows = list(jsonl.read(ScoredResponse, tmp_path / "epoch-01" / "scored.jsonl"))
+    without = [row for row in rows if not row.n_ads]
+    assert len(rows) - len(without) == TINY.offline_queries * TINY.auctions * TINY.compared
+    if not offered:
+        assert not without
+        return
+    assert len(without) == TINY.offline_queries * TINY.auctions
+    assert {(row.sample, row.reward) for row in without} == {(TINY.compared, 0.0)}
+    assert {row.text for row in without} <= {f"Warm the pot. Wait {number} minutes." for number in range(TINY.samples)}
+    groups = list(jsonl.read(PreferenceGroup, tmp_path / "epoch-01" / "groups.jsonl"))
+    assert len(groups) == len(without)
+    assert all(group.winner in without and len(group.losers) == TINY.compared for group in groups)
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_the_reward_model_learns_from_the_clicks_of_as_many_epochs_as_asked(tiny_policy, tmp_path, epochs):
+    run(tmp_path, parts(tiny_policy, reward=pctr()), config=replace(TINY, online_epochs=epochs))
+    shown = [
+        sum(
+            len(feedback.ads) for feedback in jsonl.read(Feedback, tmp_path / f"epoch-0{t}" / "online" / "clicks.jsonl")
+        )
+        for t in (1, 2)
+    ]
+    learned = [sum(metrics["pctr"]["rows"].values()) for metrics in read_result(tmp_path)["metrics"][1:]]
+    assert learned == [shown[0], sum(shown[-epochs:])]
 
 
 def test_the_oracle_collects_and_learns_nothing(tiny_policy, tmp_path):
@@ -190,7 +264,7 @@ def test_online_rl_trains_on_the_same_rewards_and_goes_on_stage_by_stage(tiny_po
     auctions = {auction.query_id: auction for auction in jsonl.read(Auction, epoch / "offline" / "auctions.jsonl")}
     queries = {query.id: query for query in QUERIES}
     rows = list(jsonl.read(ScoredResponse, epoch / "grpo" / "scored.jsonl"))
-    assert len(rows) == 2 * 2 * TINY.samples
+    assert len(rows) == 2 * 2 * TINY.compared
     exposures = [
         Exposure(
             PEOPLE[queries[row.query_id].profile_id], queries[row.query_id], auctions[row.query_id],
@@ -297,7 +371,7 @@ def test_a_changed_file_is_named(tiny_policy, tmp_path):
     ("changes", "complaint"),
     [
         ({"resume": False}, "already holds this run"),
-        ({"config": replace(TINY, samples=3)}, "config.samples is 4 there and 3 here"),
+        ({"config": replace(TINY, samples=3)}, "config.samples is 2 there and 3 here"),
         ({"config": replace(TINY, dpo=replace(TINY.dpo, beta=0.2))}, "config.dpo.beta"),
     ],
 )
@@ -357,7 +431,7 @@ def test_a_model_that_writes_nonsense_gives_no_pairs(tiny_policy, tmp_path):
     real = parts(tiny_policy, sampler=lambda policy: TransformersSampler(policy, device="cpu"))
     run(tmp_path, real)
     result = read_result(tmp_path)
-    assert result["stopped"] == "no pairs in epoch 1: 0 of 5 queries have winner and loser"
+    assert result["stopped"] == "no pairs in epoch 1: 0 of 10 auctions have winner and loser"
     assert (Path(result["policy"]), result["epochs"]) == (tiny_policy, 0)
 
 

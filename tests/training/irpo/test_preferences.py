@@ -64,13 +64,13 @@ def test_answers_of_another_query_are_refused():
         prefer([*answers(1), replace(answers(2)[0], query_id="q2")], auction=AUCTION, threshold=10)
 
 
-def test_yield_counts_queries_groups_losers_and_margin():
+def test_yield_counts_auctions_groups_losers_and_margin():
     some, none = answers(0, 30, 10, 25), answers(1, 2)
     none[0] = replace(none[0], finished=False)
     none[1] = replace(none[1], text="")
     groups = [prefer(some, auction=AUCTION, threshold=10)]
     found = pair_yield([some, none], groups)
-    assert (found.queries, found.groups, found.share, found.losers_per_group) == (2, 1, 0.5, 2)
+    assert (found.auctions, found.groups, found.share, found.losers_per_group) == (2, 1, 0.5, 2)
     assert found.margin == 25  # 30 against the mean of 0 and 10
     assert (found.cut, found.silent) == (1, 1)
     assert pair_yield([none], []).margin == 0
