@@ -68,7 +68,10 @@ class Phases:
         )  # fmt: skip
 
     def update_reward(self, epoch: Epoch, last: Path | None) -> None:
-        """Lines 4 to 8: psi_t from psi_{t-1} and D_on, real feedback among it where there is some."""
+        """Lines 4 to 8: psi_t from psi_{t-1} and D_on, real feedback among it where there is some.
+
+        As long as D_on holds all that psi_{t-1} learned from, psi_t is fitted anew, which comes closer (docs/irpo.md).
+        """
         self._progress(self._named(epoch, "reward model"), 0, 1)
         world, real, ads = self._parts.world, self._parts.feedback, self._parts.world.ads
         queries = {query.id: query for query in self._train}
@@ -81,7 +84,8 @@ class Phases:
             drawn = real.drawn(len(samples), seed=f"{self._seed}/{_phase(epoch, 'feedback')}")
             write_json(epoch.folder / FEEDBACK, real.report(drawn, simulated=len(samples)))
             samples, ads = samples + drawn, {**real.ads, **ads}
-        self._parts.reward.update(samples, ads=ads, seed=self._seed, start=last, out=epoch.folder / "pctr")
+        start = last if epoch.number > self._config.online_epochs else None
+        self._parts.reward.update(samples, ads=ads, seed=self._seed, start=start, out=epoch.folder / "pctr")
         self._progress(self._named(epoch, "reward model"), 1, 1)
 
     def ask(self, epoch: Epoch) -> None:

@@ -241,6 +241,8 @@ def test_the_reward_model_learns_from_the_clicks_of_as_many_epochs_as_asked(tiny
     ]
     learned = [sum(metrics["pctr"]["rows"].values()) for metrics in read_result(tmp_path)["metrics"][1:]]
     assert learned == [shown[0], sum(shown[-epochs:])]
+    fits = [json.loads((tmp_path / f"epoch-0{t}" / "pctr" / "fit.json").read_text()) for t in (1, 2)]
+    assert [fit["warm"] for fit in fits] == [False, epochs == 1]  # anew, as long as all clicks are there
 
 
 def test_the_oracle_collects_and_learns_nothing(tiny_policy, tmp_path):
