@@ -50,8 +50,8 @@ EPOCH_FILES = {
     "online/responses.jsonl": "one line per answer that taught the reward model",
     "online/clicks.jsonl": "one line per answer: what the user did with each ad",
     "pctr/fit.json": "how good the reward model is",
-    "yield.json": "how many questions had a winner and losers",
-    "groups.jsonl": "one line per question: winner and losers",
+    "yield.json": "how many auctions had a winner and losers",
+    "groups.jsonl": "one line per auction: winner and losers",
     "dpo/steps.jsonl": "one line per step",
     "grpo/steps.jsonl": "one line per step",
 }

@@ -161,7 +161,7 @@ LAB = IRPOConfig(
     auctions=2,
     samples=3,
     outside_option=True,
-    # An ad that nobody wants costs 10: at the paper's 10 no ad never beats it, and declining is unlearned.
+    # An ad that nobody wants costs 12.5: at the paper's 10 no ad seldom beats it, and declining is unlearned.
     pair_threshold=5.0,
     penalty_weight=1.25,
     test_queries=300,

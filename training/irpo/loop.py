@@ -6,8 +6,9 @@
         online/            D_on: a run of the simulation (auctions, responses, clicks)
         feedback.json      how many real answers were mixed in, where a file of them was given
         pctr/              psi_1 and fit.json, what it is worth
-        offline/           D_off: auctions with fresh bids, M answers to each query, scored.jsonl
-        groups.jsonl       one row per query with a winner and losers; yield.json counts them
+        offline/1/         D_off: auctions with fresh bids, M answers in each; the same queries once more in offline/2/
+        scored.jsonl       what each answer to a query is worth under the bids of each of its auctions
+        groups.jsonl       one row per auction with a winner and losers; yield.json counts them
         dpo/               reference.jsonl, steps.jsonl; or grpo/ with steps.jsonl and scored.jsonl: online RL learns
                            from the answers it writes, so offline/ holds auctions alone and there are no groups
         policy/            theta_1

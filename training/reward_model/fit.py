@@ -47,6 +47,7 @@ class FitSettings:
     batch: int = 256
     epochs: int = 100  # at most
     patience: int = 4  # epochs without a better log loss on the profiles kept to stop
+    warm_patience: int = 15  # where it goes on from an earlier model, whose lead a few passes do not make up
     unknown: float = 0.1  # share of users, and of ads, hidden in each batch: so the default embeddings are learned
     stop_share: float = 0.1  # of the profiles
     check_share: float = 0.1
@@ -132,7 +133,8 @@ def fit(
         model = start.grown(users=users, ads=known)
 
     # 3) Epochs, until the profiles kept to stop are predicted no better.
-    history, best_epoch = _train(model, inputs, clicked, rows, settings, progress)
+    patience = settings.patience if start is None else settings.warm_patience
+    history, best_epoch = _train(model, inputs, clicked, rows, settings, patience, progress)
 
     # 4) What is it worth?
     check = rows["check"]
@@ -205,6 +207,7 @@ def _train(
     clicked: np.ndarray,
     rows: Mapping[str, np.ndarray],
     settings: FitSettings,
+    patience: int,
     progress: Progress,
 ) -> tuple[list[dict[str, float]], int]:
     """Leaves the weights of the best epoch in the model. Returns log loss by epoch, and which was best."""
@@ -242,7 +245,7 @@ def _train(
             history.append({"fit": total / len(order), "stop": reached})
             if reached < best:
                 best, best_epoch, best_state = reached, epoch, copy.deepcopy(model.network.state_dict())
-            elif epoch - best_epoch >= settings.patience:
+            elif epoch - best_epoch >= patience:
                 break
     model.network.load_state_dict(best_state)
     if best_epoch:

@@ -105,6 +105,13 @@ def test_the_best_epoch_is_kept_and_the_fit_stops_after_it():
     assert report.epochs == min(60, report.best_epoch + SETTINGS.patience)
 
 
+def test_an_update_that_begins_with_a_good_model_is_given_longer_to_beat_it():
+    first = fitted(samples(1500))
+    longer = replace(SETTINGS, epochs=60, learning_rate=0.02)
+    report = fitted(samples(1500), start=first.model, settings=longer, allow_bias=True).report
+    assert report.epochs == report.best_epoch + SETTINGS.warm_patience < 60
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_update_begins_where_the_earlier_model_stood(kind):
     rows, short = samples(1500), replace(SETTINGS, epochs=1)
