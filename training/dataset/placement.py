@@ -80,7 +80,7 @@ def read(text: str, candidates: Sequence[Candidate]) -> Reading:
     mentions = [segment for segment in parsed.segments if isinstance(segment, markup.AdMention)]
     if not mentions:
         return Reading((), 0.0, text)
-    shown = "".join(_MARK if isinstance(s, markup.AdMention) else s.text.replace(_MARK, " ") for s in parsed.segments)
+    shown = _marked(parsed)
     shown = shown.replace("**", "")  # Markdown's signs are not read
     # 1) Sentences, and which of them speak of ads: by a marker, by a candidate's bare title, or of the task itself.
     named = [c.title for c in candidates if c.title in shown]
@@ -109,8 +109,7 @@ def read(text: str, candidates: Sequence[Candidate]) -> Reading:
 
 def without_ads(text: str, candidates: Sequence[Candidate]) -> str:
     """The answer less every sentence that shows an ad; empty where nothing else is said."""
-    parsed = markup.parse(text, candidates, max_ads=len(candidates))
-    shown = "".join(_MARK if isinstance(s, markup.AdMention) else s.text.replace(_MARK, " ") for s in parsed.segments)
+    shown = _marked(markup.parse(text, candidates, max_ads=len(candidates)))
     lines = []
     for line in shown.split("\n"):
         kept = "".join(part for part in _PARTS.findall(line) if _MARK not in part).rstrip()
@@ -118,6 +117,11 @@ def without_ads(text: str, candidates: Sequence[Candidate]) -> str:
             continue  # nothing of it is left, but perhaps its number
         lines.append(kept)
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def _marked(parsed: markup.Parsed) -> str:
+    """What is shown, each ad a single character."""
+    return "".join(_MARK if isinstance(s, markup.AdMention) else s.text.replace(_MARK, " ") for s in parsed.segments)
 
 
 def _with_titles(part: str, titles: list[str]) -> str:

@@ -1,8 +1,8 @@
 """The work of the stages of Algorithm 1: from the files of one stage to those of the next. The order is the loop's."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import chain, islice, starmap
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from training.irpo.stages import Epoch
 from training.reward_model.reward import Scored, score_many
 from training.simulation.bids import draw_auction
 from training.simulation.clicks import ClickModel
-from training.simulation.environment import RunSettings, answer, read_exposures, request_for, simulate
+from training.simulation.environment import RunSettings, answer, groups_of, read_exposures, request_for, simulate
 from training.simulation.sampling import Sampler, SamplingSettings
 from training.simulation.world import World, choose
 
@@ -117,7 +117,7 @@ class Phases:
         config, world = self._config, self._parts.world
         queries = self._queries(_phase(epoch, "offline"), config.offline_queries)
         asked = [  # by auction, then by query, then by answer
-            list(_cut(read_exposures(out, world=world, queries=queries, samples=config.samples), config.samples))
+            list(groups_of(read_exposures(out, world=world, queries=queries, samples=config.samples), config.samples))
             for _, out in self._auctions(epoch)
         ]
         exposures = [
@@ -130,7 +130,7 @@ class Phases:
         rewards = score_many(  # line 13
             exposures, ads=world.ads, predictor=predictor, penalty_weight=config.penalty_weight
         )
-        scored = _cut(starmap(_scored, zip(exposures, rewards, strict=True)), config.compared)
+        scored = groups_of(starmap(_scored, zip(exposures, rewards, strict=True)), config.compared)
         auctions = [mine[0].auction for of_query in zip(*asked, strict=True) for mine in of_query]
         answers = [[*rows, *self._outside(rows, auction)] for rows, auction in zip(scored, auctions, strict=True)]
         preferred = [
@@ -275,12 +275,6 @@ class Phases:
 
     def _four(self, epoch: Epoch, name: str) -> Callable[[str, int, int, int], None]:
         return lambda stage, done, total, tokens: self._progress(self._named(epoch, f"{name} {stage}"), done, total)
-
-
-def _cut(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    rest = iter(rows)
-    while group := list(islice(rest, size)):
-        yield group
 
 
 def _phase(epoch: Epoch, name: str) -> str:

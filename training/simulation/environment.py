@@ -80,7 +80,7 @@ def simulate(
             Exposure(world.profiles[query.profile_id], query, auction, response)
             for query, auction, response in _joined(queries, drawn, out / "responses.jsonl", n, skip=done)
         )
-        for group in _groups(exposures):
+        for group in groups_of(exposures, AT_ONCE):
             yield click_model.feedback_many(group, ads=world.ads, seed=settings.seed)
 
     began = clock()
@@ -110,7 +110,7 @@ def answer(
 
     # 1) Candidates and fresh bids.
     def auctions(done: int) -> Iterator[list[Auction]]:
-        for group in _groups(queries[done:]):
+        for group in groups_of(queries[done:], AT_ONCE):
             yield [
                 draw_auction(
                     query=query, ads=world.ads, seed=settings.seed, phase=settings.phase, shuffle=settings.shuffle
@@ -169,9 +169,10 @@ def require_world(out: Path, world: World) -> None:
         raise RunRefused(f"{out} was simulated with other users than this world's.")
 
 
-def _groups(rows: Iterable[Any]) -> Iterator[list[Any]]:
+def groups_of(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """The rows, `size` at a time; the last group may be smaller."""
     rest = iter(rows)
-    while group := list(islice(rest, AT_ONCE)):
+    while group := list(islice(rest, size)):
         yield group
 
 
