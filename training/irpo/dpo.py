@@ -18,13 +18,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Event
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from training.dataset import jsonl
-from training.dataset.device import default_device
+from training.dataset.device import default_device, side_by_side
 from training.dataset.jsonl import DataError
 from training.irpo.config import DPOConfig, Precision
 from training.irpo.log_probs import Answers, log_probs
@@ -111,15 +113,17 @@ def arithmetic(model: PreTrainedModel, precision: Precision) -> Iterator[None]:
         yield
 
 
-@torch.no_grad()
 def log_probs_of(
     model: PreTrainedModel, groups: Sequence[Answers], *, precision: Precision
 ) -> Iterator[tuple[float, ...]]:
     """Without gradients, by the very forward that training uses: equal weights give equal numbers."""
-    for group in groups:
+
+    @torch.no_grad()
+    def read(group: Answers, gone: Event) -> tuple[float, ...]:
         with arithmetic(model, precision):
-            found = log_probs(model, group)
-        yield tuple(found.tolist())
+            return tuple(log_probs(model, group).tolist())
+
+    return side_by_side(read, groups, threads=_threads(model))
 
 
 def backward(
@@ -131,25 +135,46 @@ def backward(
     precision: Precision,
     weights: Sequence[float] | None = None,
 ) -> dict[str, float]:
-    """Add the gradients of one batch, one query after the other to bound memory; returns a Step's figures.
+    """Add the gradients of one batch, query by query to bound memory; returns a Step's figures.
 
     `weights` are the queries' shares of the mean: equal ones, unless said otherwise.
     """
     weights = weights or [1 / len(groups)] * len(groups)
     names = ("loss", "margin", "accuracy", "chosen_log_prob", "rejected_log_prob")
     sums = dict.fromkeys((*names, "chosen_log_ratio", "rejected_log_ratio"), 0.0)
-    for group, reference, weight in zip(groups, references, weights, strict=True):
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    threads = _threads(model) if len(groups) > 1 else 1  # a lone query's work is shared by all threads
+
+    def learn(part: tuple[Answers, tuple[float, ...], float], gone: Event) -> tuple[Sequence[torch.Tensor | None], ...]:
+        group, reference, weight = part
         before = torch.tensor(reference, device=model.device)
         with arithmetic(model, precision):
             now = log_probs(model, group)
         loss, margins = dpo_loss(now, before, beta=beta)
-        (loss * weight).backward()
+        if threads > 1:
+            gradients = torch.autograd.grad(loss * weight, trained, allow_unused=True)
+        else:
+            (loss * weight).backward()
+            gradients = ()
         now, margins = now.detach(), margins.detach()
         ratios = now - before
         figures = (loss.detach(), margins.mean(), (margins > 0).float().mean(), now[0], now[1:].mean())
-        for name, value in zip(sums, (*figures, ratios[0], ratios[1:].mean()), strict=True):
+        return gradients, (*figures, ratios[0], ratios[1:].mean())
+
+    parts = list(zip(groups, references, weights, strict=True))
+    found = side_by_side(learn, parts, threads=threads)
+    for (gradients, figures), weight in zip(found, weights, strict=True):
+        for parameter, gradient in zip(trained if gradients else (), gradients, strict=True):
+            if gradient is not None:  # added up in the queries' order
+                parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+        for name, value in zip(sums, figures, strict=True):
             sums[name] += float(value) * weight
     return sums
+
+
+def _threads(model: PreTrainedModel) -> int:
+    """How many queries are read at once. A sharded model's processes must take the same ones in the same order."""
+    return torch.get_num_threads() if model.device.type == "cpu" and not isinstance(model, FSDPModule) else 1
 
 
 def train(

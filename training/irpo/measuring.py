@@ -31,7 +31,6 @@ def figures(
     queries: Sequence[Query],
     categories: Mapping[str, str | None],
     predictor: ClickPredictor | None,
-    penalty_weight: float,
 ) -> dict[str, Any]:
     """From a finished run of the simulation in `folder`, and its summary."""
     by_id = {query.id: query for query in queries}
@@ -54,7 +53,7 @@ def figures(
         "tokens_per_answer": summary["tokens_per_answer"],
     }
     if predictor:
-        scored = score_many(exposures, ads=world.ads, predictor=predictor, penalty_weight=penalty_weight)
+        scored = score_many(exposures, ads=world.ads, predictor=predictor)
         found["reward_predicted"] = _mean([one.reward for one in scored])
     return found
 

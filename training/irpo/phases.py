@@ -215,7 +215,7 @@ class Phases:
         found: dict[str, Any] = {"epoch": epoch.number}
         found["test"] = measuring.figures(
             folder=folder / "test", summary=read_json(folder / "test" / "summary.json"), world=self._parts.world,
-            queries=self._test, categories=self._parts.categories, penalty_weight=config.penalty_weight,
+            queries=self._test, categories=self._parts.categories,
             predictor=self._parts.reward.load(folder / "pctr") if learned else None,
         )  # fmt: skip
         if epoch.number:

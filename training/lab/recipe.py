@@ -27,10 +27,10 @@ from training.lab.muon import Muon
 from training.lab.network import guided_losses, new_classifier, new_model, prepared
 from training.lab.presets import Phase, Preset, Share
 from training.lab.tokenizer import CHAT_TEMPLATE, sample_texts, train_tokenizer
-from training.lab.wiring import draw, tell_topics, told_topics, wire_topics
+from training.lab.wiring import draw, smooth_bids, tell_topics, told_topics, wire_topics
 from training.lab.words import prime_words, renew_words
 
-RECIPE_VERSION = 13
+RECIPE_VERSION = 14
 
 
 @dataclass
@@ -186,7 +186,8 @@ def train(
     on_step: Callable[[Progress, Qwen3ForCausalLM, Vocabulary], None] | None = None,
 ) -> tuple[Qwen3ForCausalLM, PreTrainedTokenizerFast, Progress]:
     """Run the phases. `work` keeps the checkpoint; `workers` more processes make batches; `stop_after` ends early after
-    that many steps in all. With `start`, the folder of a finished model, its tokenizer and weights go on.
+    that many steps in all. With `start`, the folder of a finished model, its tokenizer and weights go on, its bids
+    smoothed.
     """
     work.mkdir(parents=True, exist_ok=True)
     checkpoint = work / "checkpoint.pt"
@@ -213,6 +214,7 @@ def train(
     elif start:
         told = renew_words(told_topics(model), classifier, vocabulary, steps=preset.words, seed=seed)
         tell_topics(model, told)
+        smooth_bids(model, vocabulary.bids)
     else:
         draw(model, prime_words(classifier, vocabulary, steps=preset.words, seed=seed), vocabulary.bids)
         wire_topics(model)

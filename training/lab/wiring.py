@@ -15,6 +15,7 @@ HEAD = 64  # dimensions of a head
 LENGTH = 8.0  # of an embedding; what the layers add is small beside it at first
 LOUD = 0.3  # weight of the last norm: how sure of itself a fresh model is
 PLAIN, SHARP = 3.0, 1.7  # the selector: weight of topics in what it compares, and of its scores
+NEAR = 4  # bids below and above that a bid's embedding is smoothed with
 
 
 def heads_of(role: Role, depth: int) -> tuple[int, tuple[int, ...]]:
@@ -58,6 +59,17 @@ def _codes(count: int, width: int, bids: Sequence[int]) -> torch.Tensor:
 
 
 @torch.no_grad()
+def smooth_bids(model: Qwen3ForCausalLM, bids: Sequence[int]) -> None:
+    """Give each bid the direction of the mean embedding of the bids near it; its length stays. What is random in a code
+    would make single bids look like much higher or lower ones (LOG.md, 2026-11-28).
+    """
+    table, rows = model.get_input_embeddings().weight, torch.tensor(bids)
+    codes = table[rows]
+    means = torch.stack([codes[max(0, n - NEAR) : n + NEAR + 1].mean(dim=0) for n in range(len(bids))])
+    table[rows] = functional.normalize(means, dim=1) * codes.norm(dim=1, keepdim=True)
+
+
+@torch.no_grad()
 def draw(model: Qwen3ForCausalLM, topics: torch.Tensor, bids: Sequence[int]) -> None:
     """Draw what training would have to find by luck: how a token is told from others, handed on, and matched by topic.
 
@@ -70,6 +82,7 @@ def draw(model: Qwen3ForCausalLM, topics: torch.Tensor, bids: Sequence[int]) -> 
     codes = _codes(len(topics), hidden - width, bids)
     turn = torch.nn.init.orthogonal_(torch.empty(hidden, hidden))[:, width:]  # (hidden, codes)
     model.get_input_embeddings().weight.copy_(LENGTH * torch.cat([topics, codes], dim=1))
+    smooth_bids(model, bids)
     model.lm_head.weight.copy_(LENGTH * codes @ turn.T)
     model.model.norm.weight.fill_(LOUD)
     layer, (selector,) = heads_of(Role.selector, depth)

@@ -4,6 +4,8 @@ A prompt with 100 candidates is long and its answers are short, so each prompt i
 its keys and values: a step attends to one prefix for all answers of a query, and to each answer's own tokens behind it.
 Against `generate` with num_return_sequences this saves reading n times and keeping n copies. Knows no ads.
 
+On the CPU each thread writes a batch of its own: a step of one token is too little work to be shared by several.
+
 The same seed and query draw the same random numbers whatever else is asked. The numbers they are held against may round
 differently in a batch of another shape; where bytes must be equal, ask again from a multiple of `together(n)`.
 """
@@ -13,17 +15,18 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from threading import Event
 
 import torch
 from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from training.dataset.device import default_device, memory_kept
+from training.dataset.device import default_device, memory_kept, side_by_side
 from training.simulation.guidance import MarkerGuide, constrain, token_table, written_markers
 from training.simulation.prefix import Prefix, read_prefix
 from training.simulation.sampling import Generated, SampleRequest, SamplingError, SamplingSettings, seed_of
 
-ROWS = 160  # answers written together; more do not help two cores
+ROWS, GPU_ROWS = 32, 160  # answers written together; more do not help a core
 ATTENTION = "branches"
 
 
@@ -121,7 +124,7 @@ class TransformersSampler:
     name = "transformers"
 
     def __init__(
-        self, model: str | Path, *, device: str | None = None, rows: int = ROWS, keep_memory: bool = True
+        self, model: str | Path, *, device: str | None = None, rows: int | None = None, keep_memory: bool = True
     ) -> None:
         """Load a folder or a published model: float32 on the CPU, bfloat16 on a GPU. Raises SamplingError."""
         self._device = torch.device(device or default_device())
@@ -136,20 +139,24 @@ class TransformersSampler:
         self._model = loaded.eval().to(self._device)
         ends = loaded.generation_config.eos_token_id or self._tok.eos_token_id
         self._ends = torch.tensor(ends if isinstance(ends, list) else [ends], device=self._device)
-        self._rows, self._memory = rows, memory_kept if keep_memory else nullcontext
+        self._rows = rows or (ROWS if self._device.type == "cpu" else GPU_ROWS)
+        self._memory = memory_kept if keep_memory else nullcontext
         self.source = {"model": str(model), "dtype": str(dtype).removeprefix("torch."), "sha256": _weights_hash(model)}
 
     def together(self, n: int) -> int:
         return max(1, self._rows // n)
 
-    @torch.inference_mode()
     def sample(
         self, requests: Sequence[SampleRequest], *, n: int, settings: SamplingSettings
     ) -> Iterator[list[Generated]]:
         size = self.together(n)
+        batches = [requests[start : start + size] for start in range(0, len(requests), size)]
+        threads = torch.get_num_threads() if self._device.type == "cpu" else 1
         with self._memory():
-            for start in range(0, len(requests), size):
-                yield from self._answer(requests[start : start + size], n, settings)
+            for answers in side_by_side(
+                lambda part, gone: self._answer(part, n, settings, gone), batches, threads=threads
+            ):
+                yield from answers
 
     def _prompts(self, requests: Sequence[SampleRequest], context: int) -> list[list[int]]:
         texts = [
@@ -162,9 +169,10 @@ class TransformersSampler:
                 raise SamplingError(f"The prompt of {request.id} has {len(prompt)} tokens, the context is {context}")
         return prompts
 
+    @torch.inference_mode()
     def _answer(
-        self, requests: Sequence[SampleRequest], n: int, settings: SamplingSettings
-    ) -> Iterator[list[Generated]]:
+        self, requests: Sequence[SampleRequest], n: int, settings: SamplingSettings, gone: Event
+    ) -> list[list[Generated]]:
         context = min(settings.context, self._model.config.max_position_embeddings)
         prompts = self._prompts(requests, context)
         device = self._device
@@ -184,7 +192,7 @@ class TransformersSampler:
         going = torch.ones_like(alive, dtype=torch.bool)
         steps: list[tuple[torch.Tensor, torch.Tensor]] = []
         guides = self._guides(requests, n)
-        while True:
+        while not gone.is_set():
             output = self._model(
                 input_ids=last[:, None], position_ids=places[:, None], use_cache=False, branches=branches
             )
@@ -209,7 +217,7 @@ class TransformersSampler:
                 rows = busy.repeat_interleave(n)
                 last, places, rooms, alive, going = (part[rows] for part in (last, places, rooms, alive, going))
 
-        yield from self._texts(steps, len(requests), n)
+        return [] if gone.is_set() else self._texts(steps, len(requests), n)
 
     def _guides(self, requests: Sequence[SampleRequest], n: int) -> list[MarkerGuide]:
         """One for each answer, or none where no request is guided."""
@@ -221,7 +229,7 @@ class TransformersSampler:
             raise SamplingError(f"{error}; serve the model with vLLM, or leave it free") from None
         return [MarkerGuide(table, markers) for r in requests for markers in [written_markers(r.markers)] * n]
 
-    def _texts(self, steps: list[tuple[torch.Tensor, torch.Tensor]], count: int, n: int) -> Iterator[list[Generated]]:
+    def _texts(self, steps: list[tuple[torch.Tensor, torch.Tensor]], count: int, n: int) -> list[list[Generated]]:
         written: list[list[int]] = [[] for _ in range(count * n)]
         for rows, tokens in steps:
             for row, token in zip(rows.tolist(), tokens.tolist(), strict=True):
@@ -231,8 +239,7 @@ class TransformersSampler:
         answers = [
             Generated(text, len(tokens), tokens[-1] in ends) for text, tokens in zip(texts, written, strict=True)
         ]
-        for start in range(0, len(answers), n):
-            yield answers[start : start + n]
+        return [answers[start : start + n] for start in range(0, len(answers), n)]
 
 
 def _weights_hash(model: str | Path) -> str:

@@ -1,5 +1,6 @@
 import math
 import shutil
+import threading
 from dataclasses import replace
 
 import pytest
@@ -113,6 +114,24 @@ def test_a_run_killed_at_any_point_ends_with_the_same_bits(tiny_policy, tmp_path
             run(tiny_policy, folder, progress=fall)
         assert run(tiny_policy, folder) == whole
         assert weights(folder) == weights(tmp_path / "whole"), f"stopped at {calls[stop]}"
+
+
+def test_queries_that_threads_read_side_by_side_give_the_same_bits(tiny_policy, tmp_path, monkeypatch):
+    before, readers = torch.get_num_threads(), []
+    real = dpo.log_probs
+    monkeypatch.setattr(dpo, "log_probs", lambda *args: readers.append(threading.get_ident()) or real(*args))
+    config = replace(CONFIG, batch_queries=4)  # the last of two steps has three queries
+    found = {}
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            readers.clear()
+            found[threads] = run(tiny_policy, tmp_path / str(threads), config=config)
+            assert (threading.get_ident() in readers) == (threads == 1)
+    finally:
+        torch.set_num_threads(before)
+    assert found[1] == found[2] == found[3]
+    assert weights(tmp_path / "1") == weights(tmp_path / "2") == weights(tmp_path / "3")
 
 
 def test_a_checkpoint_goes_on_with_the_optimizer_s_memory(tiny_policy, tmp_path, monkeypatch):

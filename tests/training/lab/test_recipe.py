@@ -8,6 +8,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from safetensors.torch import load_file  # noqa: E402
+from transformers import AutoTokenizer  # noqa: E402
+
 from chat.adllm import prompts  # noqa: E402
 from training.lab import (  # noqa: E402
     answers,
@@ -449,6 +452,35 @@ def test_bids_that_are_near_have_codes_that_are_near(vocabulary, model):
     near = torch.nn.functional.cosine_similarity(table[:-1], table[1:]).mean()
     far = torch.nn.functional.cosine_similarity(table[:50], table[50:]).mean()
     assert near > far + 0.2
+
+
+def test_bids_are_smoothed_and_nothing_else_is(vocabulary, model):
+    table = model.get_input_embeddings().weight
+    bids = torch.tensor(vocabulary.bids)
+    before = table.detach().clone()
+    with torch.no_grad():
+        table[bids] *= torch.linspace(1, 2, len(bids))[:, None]
+    drawn = table[bids].detach().clone()
+    wiring.smooth_bids(model, vocabulary.bids)
+    smooth = table[bids].detach()
+    torch.testing.assert_close(smooth.norm(dim=1), drawn.norm(dim=1))
+    for at, first, last in ((0, 0, 5), (50, 46, 55), (99, 95, 100)):
+        mean = drawn[first:last].mean(dim=0)
+        assert torch.cosine_similarity(smooth[at], mean, dim=0) == pytest.approx(1)
+    others = torch.ones(len(table), dtype=torch.bool)
+    others[bids] = False
+    assert torch.equal(table[others], before[others])
+
+
+def test_a_finished_model_can_have_its_bids_smoothed_without_practice(tiny_model, tmp_path):
+    none = replace(TINY, name="again", words=0, phases=(replace(TINY.phases[1], steps=0),))
+    recipe.build(preset=none, seed=2, out=tmp_path / "model", work=tmp_path / "work", start=tiny_model)
+    before, after = (load_file(folder / "model.safetensors") for folder in (tiny_model, tmp_path / "model"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"model.embed_tokens.weight"}
+    tok = AutoTokenizer.from_pretrained(tiny_model)
+    rows = (before["model.embed_tokens.weight"] != after["model.embed_tokens.weight"]).any(dim=1).nonzero().flatten()
+    assert set(rows.tolist()) == set(Vocabulary(tok).bids)
 
 
 def test_of_the_embeddings_only_what_words_tell_of_topics_is_learned(tmp_path):

@@ -5,12 +5,15 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from django.core.management import CommandError, call_command  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+from transformers import AutoTokenizer  # noqa: E402
 
 from chat.adllm import markup  # noqa: E402
 from tests.training.lab.models import WEIGHTS  # noqa: E402
 from training.dataset.artifacts import file_sha256  # noqa: E402
 from training.lab import check, export  # noqa: E402
 from training.lab.answers import is_on_topic  # noqa: E402
+from training.lab.groups import Vocabulary  # noqa: E402
 from training.simulation.transformers_sampler import TransformersSampler  # noqa: E402
 
 IRPO = WEIGHTS.with_name("weights-irpo")
@@ -24,8 +27,21 @@ def test_weights_fit_the_repository(folder):
 def test_the_trained_model_is_the_one_its_manifest_tells_of_and_began_with_the_shipped_one():
     manifest = json.loads((IRPO / "manifest.json").read_text())
     assert file_sha256(IRPO / "model.safetensors") == manifest["sha256"]
-    assert file_sha256(WEIGHTS / "model.safetensors") == manifest["asked"]["policy"]["model.safetensors"]
+    base = json.loads((WEIGHTS / "manifest.json").read_text())  # both had their bids smoothed afterwards
+    assert base["smoothed_from"] == manifest["asked"]["policy"]["model.safetensors"]
+    tables = [load_file(folder / "model.safetensors")["model.embed_tokens.weight"] for folder in (WEIGHTS, IRPO)]
+    assert torch.equal(*tables)  # which the run left alone
     assert manifest["after"]["revenue_true_ctr"] > 2 * manifest["before"]["revenue_true_ctr"]
+
+
+@pytest.mark.parametrize("folder", [WEIGHTS, IRPO])
+def test_bids_look_like_those_near_them(folder):
+    """A bid whose embedding stands apart is read as much higher or lower than it is (LOG.md, 2026-11-28)."""
+    table = load_file(folder / "model.safetensors")["model.embed_tokens.weight"].float()
+    bids = table[torch.tensor(Vocabulary(AutoTokenizer.from_pretrained(folder)).bids)]
+    cosines = torch.nn.functional.cosine_similarity(bids[:-1], bids[1:])
+    assert len(cosines) == 99
+    assert cosines.min() > 0.9
 
 
 def test_generation_settings_sample_as_the_paper_does():

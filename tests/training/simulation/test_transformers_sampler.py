@@ -3,6 +3,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from dataclasses import replace  # noqa: E402
+from threading import Event  # noqa: E402
 
 from training.simulation.sampling import SampleRequest, SamplingError, SamplingSettings  # noqa: E402
 from training.simulation.transformers_sampler import TransformersSampler, draw  # noqa: E402
@@ -51,6 +52,30 @@ def test_dropping_finished_queries_changes_nothing(tiny_model, sampler):
     small = TransformersSampler(tiny_model, device="cpu", rows=2)
     assert small.together(2) == 1
     assert list(small.sample(REQUESTS, n=2, settings=long)) == list(sampler.sample(REQUESTS, n=2, settings=long))
+
+
+@pytest.mark.parametrize("rows", [2, 4, 64])
+def test_threads_that_write_side_by_side_change_nothing(tiny_model, rows):
+    sampler, found = TransformersSampler(tiny_model, device="cpu", rows=rows), []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        found.append(list(sampler.sample(REQUESTS, n=2, settings=replace(SETTINGS, max_tokens=60))))
+        assert torch.get_num_threads() == threads
+    assert found[0] == found[1] == found[2]
+
+
+def test_who_takes_no_more_answers_need_not_wait_for_them(tiny_model):
+    sampler, begun = TransformersSampler(tiny_model, device="cpu", rows=1), []
+    real = sampler._prompts
+    sampler._prompts = lambda requests, context: begun.append(requests) or real(requests, context)
+    torch.set_num_threads(2)
+    found = sampler.sample(REQUESTS * 4, n=1, settings=SETTINGS)
+    next(found)
+    found.close()
+    assert len(begun) < 8
+    gone = Event()
+    gone.set()
+    assert sampler._answer(REQUESTS, 1, replace(SETTINGS, max_tokens=10_000), gone) == []
 
 
 def test_another_seed_gives_other_answers(sampler):

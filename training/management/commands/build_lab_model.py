@@ -20,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=7)
         parser.add_argument("--preset", choices=("tiny", "full", "again"), help="full, or again with --start")
         parser.add_argument("--start", type=Path, help="folder of a finished model to go on from, as in --preset again")
-        parser.add_argument("--steps", type=int, help="of the last phase, instead of the preset's")
+        parser.add_argument("--steps", type=int, help="of the last phase, instead of the preset's (0: no practice)")
         parser.add_argument("--words", type=int, help="steps that learn words (0 with --start: topics.md is as it was)")
         parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
         parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (the same weights only on a CPU)")
@@ -39,14 +39,14 @@ class Command(BaseCommand):
             raise CommandError("--preset again goes on from a finished model: name its folder with --start")
         if options["start"] and not (options["start"] / "model.safetensors").exists():
             raise CommandError(f"There is no model in {options['start']}")
-        least = {"steps": 1, "words": 0 if options["start"] else 1}
-        for name, bound in least.items():
-            if options[name] is not None and options[name] < bound:
-                raise CommandError(f"--{name} must be at least {bound}, not {options[name]}")
+        least = 0 if options["start"] else 1
+        for name in ("steps", "words"):
+            if options[name] is not None and options[name] < least:
+                raise CommandError(f"--{name} must be at least {least}, not {options[name]}")
         preset = PRESETS[options["preset"] or ("again" if options["start"] else "full")]
         if options["words"] is not None:
             preset = replace(preset, words=options["words"])
-        if options["steps"]:
+        if options["steps"] is not None:
             preset = replace(preset, phases=(*preset.phases[:-1], replace(preset.phases[-1], steps=options["steps"])))
         out = options["out"].resolve()
         manifest = build(
