@@ -165,6 +165,8 @@ def test_commands_build_and_check_a_tiny_model(tmp_path, capsys):
             call_command(*arguments, name, "0")
     call_command(*arguments, "--steps", "3", "--words", "2")
     assert json.loads((tmp_path / "model" / "manifest.json").read_text())["steps"] == 7
+    with pytest.raises(CommandError, match="--steps must be at least 0, not -1"):
+        call_command(*arguments, "--start", str(tmp_path / "model"), "--steps", "-1")
     capsys.readouterr()
     with pytest.raises(CommandError, match="the target is"):
         call_command(
