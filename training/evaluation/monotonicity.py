@@ -11,10 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from training.dataset import jsonl
 from training.dataset.online import read_online
 from training.dataset.ranks import rank_correlation
 from training.dataset.records import Auction, Query
+from training.evaluation.paired import interval, resampled
 from training.simulation.bids import draw_auction
 from training.simulation.clicks import ClickModel
 from training.simulation.environment import RunSettings, simulate
@@ -49,13 +52,15 @@ def sweep(
 ) -> dict[str, Any]:
     """One run of the simulation a bid, in `out`/bid-NNN, and what the chosen ads got there; goes on where it stopped.
 
-    `rank_correlation` is Spearman's of bid and clicks, expected ones where the user's chances are known.
+    `rank_correlation` is Spearman's of bid and clicks, expected ones where the user's chances are known; its `interval`
+    comes of drawing users with replacement, as in paired.py. Few questions make it wide, whatever the policy.
     """
     chosen = {
         query.id: chosen_ad(query, world=world, category=categories.get(query.id), seed=settings.seed)
         for query in queries
     }
     rows = []
+    gains: list[dict[str, float]] = []
     for bid in bids:
         folder = out / f"bid-{bid:03d}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,33 +77,48 @@ def sweep(
             world=world, queries=queries, sampler=sampler, click_model=click_model, settings=settings, out=folder,
             resume=True, about={"sweep": bid}, progress=progress,
         )  # fmt: skip
-        rows.append(_row(folder, bid, world, queries, chosen))
+        row, gained = _row(folder, bid, world, queries, chosen)
+        rows.append(row)
+        gains.append(gained)
     known = all(row["expected_clicks"] is not None for row in rows)
     clicks = [row["expected_clicks" if known else "clicks"] for row in rows]
+    found = rank_correlation(list(bids), clicks)
     return {
         "queries": len(queries),
         "of": "expected_clicks" if known else "clicks",
-        "rank_correlation": rank_correlation(list(bids), clicks),
+        "rank_correlation": found,
+        "interval": None if found is None else _rank_interval(bids, gains),
         "bids": rows,
     }
 
 
+def _rank_interval(bids: Sequence[int], gains: Sequence[Mapping[str, float]]) -> dict[str, float] | None:
+    """`gains` are the clicks of each user, one mapping a bid. Where all bids gain as much, nothing rises: 0."""
+    table = np.array([[gained[user] for gained in gains] for user in sorted(gains[0])])  # (users, bids)
+    drawn = resampled(len(table)) @ table
+    return interval(np.array([rank_correlation(list(bids), row) or 0.0 for row in drawn]))
+
+
 def _row(
     folder: Path, bid: int, world: World, queries: Sequence[Query], chosen: Mapping[str, str]
-) -> dict[str, float | None]:
+) -> tuple[dict[str, float | None], dict[str, float]]:
+    """What the ads chosen got at this bid, and the same, in clicks, from each user."""
     answers = shown = clicks = 0
     chances: list[float | None] = []
+    gained = {query.profile_id: 0.0 for query in queries}
     for sample in read_online(folder, queries={query.id: query for query in queries}, profiles=world.profiles):
         answers += 1
         for ad in sample.feedback.ads:
             if ad.ad_id == chosen[sample.exposure.query.id]:
                 shown, clicks = shown + 1, clicks + ad.clicked
                 chances.append(ad.ctr)
+                gained[sample.exposure.query.profile_id] += ad.clicked if ad.ctr is None else ad.ctr
     expected = None if None in chances else round(sum(chances) / answers, 6)
-    return {
+    row = {
         "bid": bid,
         "answers": answers,
         "shown": round(shown / answers, 6),
         "clicks": round(clicks / answers, 6),
         "expected_clicks": expected,
     }
+    return row, gained

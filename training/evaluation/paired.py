@@ -96,8 +96,7 @@ def compare(policies: Mapping[str, Sequence[Outcome]], *, draws: int = DRAWS, se
     if not users:
         raise ValueError("there are no answers to compare")
     place = {user: at for at, user in enumerate(users)}
-    weights = np.random.default_rng(seed).multinomial(len(users), np.full(len(users), 1 / len(users)), size=draws)
-    weights = np.concatenate([np.ones((1, len(users))), weights])  # the first row is the data as they are
+    weights = resampled(len(users), draws=draws, seed=seed)
     drawn = {}
     for name, answered in policies.items():
         sums = np.zeros((len(users), len(SUMS)))
@@ -112,7 +111,7 @@ def compare(policies: Mapping[str, Sequence[Outcome]], *, draws: int = DRAWS, se
         "users": len(users),
         "level": LEVEL,
         "policies": {
-            name: {figure: _interval(column) for figure, column in columns.items()} for name, columns in values.items()
+            name: {figure: interval(column) for figure, column in columns.items()} for name, columns in values.items()
         },
     }
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -121,8 +120,8 @@ def compare(policies: Mapping[str, Sequence[Outcome]], *, draws: int = DRAWS, se
             "policies": {
                 name: {
                     figure: {
-                        "more": _interval(values[name][figure] - values[first][figure]),
-                        "times": _interval(values[name][figure] / values[first][figure])
+                        "more": interval(values[name][figure] - values[first][figure]),
+                        "times": interval(values[name][figure] / values[first][figure])
                         if (values[first][figure] > 0).all()
                         else None,
                     }
@@ -134,13 +133,21 @@ def compare(policies: Mapping[str, Sequence[Outcome]], *, draws: int = DRAWS, se
     return found
 
 
+def resampled(users: int, *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """How often each user counts, (1 + draws, users): once in the first row, the data as they are, then drawn with
+    replacement.
+    """
+    weights = np.random.default_rng(seed).multinomial(users, np.full(users, 1 / users), size=draws)
+    return np.concatenate([np.ones((1, users)), weights])
+
+
 def _divided(table: np.ndarray, part: str, whole: str) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         return table[:, SUMS.index(part)] / table[:, SUMS.index(whole)]
 
 
-def _interval(column: np.ndarray) -> dict[str, float] | None:
-    """Of the data, first in `column`, with the percentiles of the draws behind it."""
+def interval(column: np.ndarray) -> dict[str, float] | None:
+    """Of the data, first in `column`, with the percentiles of the draws behind it; None where any is not a number."""
     if not np.isfinite(column).all():
         return None
     low, high = np.quantile(column[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

@@ -1,3 +1,4 @@
+import random
 from dataclasses import replace
 
 import pytest
@@ -48,9 +49,9 @@ def first_ad(request, number, seed):
     return "Take @Mug 0@[Ad-1000] now."
 
 
-def swept(tmp_path, write, **parts):
+def swept(tmp_path, write, world=WORLD, **parts):
     return sweep(
-        world=WORLD, queries=QUERIES, categories=TEA, sampler=ScriptedSampler(write),
+        world=world, queries=world.queries, categories=TEA, sampler=ScriptedSampler(write),
         click_model=parts.get("click_model", ClicksAll()), settings=RunSettings(1, seed="s", phase="sweep"),
         out=tmp_path / "sweep",
     )  # fmt: skip
@@ -82,10 +83,32 @@ def test_clicks_rise_with_the_bid_where_the_best_bid_is_shown(tmp_path):
 def test_they_do_not_where_bids_are_not_read(tmp_path):
     found = swept(tmp_path, first_ad, click_model=ClicksAll(ctr=0.25))
     assert found["of"] == "expected_clicks"
-    assert found["rank_correlation"] is None  # all alike
+    assert (found["rank_correlation"], found["interval"]) == (None, None)  # all alike
     shown = {row["shown"] for row in found["bids"]}
     assert len(shown) == 1
     assert found["bids"][0]["expected_clicks"] == pytest.approx(0.25 * found["bids"][0]["shown"])
+
+
+def test_the_rank_correlation_has_an_interval_over_users(tmp_path):
+    """Where one user in ten is answered by the bid, and the others by chance, the order is unsure."""
+    users = {f"u{n}": Profile(f"u{n}", "A nurse.", (), "test") for n in range(10)}
+    queries = [replace(query, profile_id=f"u{n % 10}") for n, query in enumerate(QUERIES)]
+    world = World(ADS, users, queries)
+
+    def at_random(request, number, seed):
+        by_bid = request.id.endswith("0")
+        return (
+            best_ad(request, number, seed)
+            if by_bid
+            else random.Random(seed).choice(("None.", "Take @Mug 0@[Ad-1000]."))
+        )
+
+    sure, unsure = (swept(tmp_path / write.__name__, write, world=world) for write in (best_ad, at_random))
+    for found in (sure, unsure):
+        assert found["interval"]["mean"] == pytest.approx(found["rank_correlation"], abs=1e-4)
+        assert found["interval"]["low"] <= found["interval"]["mean"] <= found["interval"]["high"]
+    assert sure["interval"]["low"] > 0.9
+    assert unsure["interval"]["high"] - unsure["interval"]["low"] > 5 * (1 - sure["interval"]["low"])
 
 
 def test_a_sweep_that_was_killed_goes_on(tmp_path):

@@ -95,7 +95,7 @@ def told(found) -> str:
         lines.append(f"{name}: {revenue} {_told(figures[revenue]['times'])} times that of {found['against']['first']}")
     for name, swept in (found["sweep"] or {}).items():
         clicks = ", ".join(f"{row['bid']}: {row[swept['of']]:.3f}" for row in swept["bids"])
-        lines.append(f"{name}: {swept['of']} by bid: {clicks}; rank correlation {swept['rank_correlation']}")
+        lines.append(f"{name}: {swept['of']} by bid: {clicks}; rank correlation {_told(swept['interval'])}")
     return "\n".join(lines)
 
 
