@@ -1,8 +1,7 @@
 """How the base lab Ad-LLM answers: helpful tips, ads put in as carelessly as a pre-trained model does. Blind to bids.
 
 An answer's opening decides where its ads go, and an ad's sentence decides whether it fits the topic. So the rates
-survive
-sampling at low temperature, which would sharpen a rate hidden in one coin toss (0.25 becomes nearly never).
+survive sampling at low temperature, which would sharpen a rate hidden in one coin toss (0.25 becomes nearly never).
 """
 
 import random
@@ -16,20 +15,50 @@ from training.lab.topics import load_topics
 END = 3  # the place after the closing sentence; 0, 1, 2 are the tips
 FITTING, ANY, PUSHY = "fitting", "any", "pushy"
 
-OPENINGS: tuple[tuple[str, tuple[tuple[int, str], ...]], ...] = (
-    ("A few small habits go a long way with {name}.", ((1, FITTING),)),
-    ("Here is what helps most with {name}.", ((END, PUSHY),)),
-    ("Good question. These points matter most for {name}.", ((0, FITTING), (END, PUSHY))),
-    ("You do not need much for {name}, but the basics count.", ()),
-    ("Let us look at {name} step by step.", ((2, ANY),)),
-    ("When it comes to {name}, simple things work best.", ((0, ANY),)),
-    ("Many people ask about {name}, and it is simpler than it seems.", ((1, FITTING), (2, ANY))),
-    ("Happy to help with {name}. Try the following.", ((END, PUSHY), (END, PUSHY))),
-    ("For {name}, I would begin like this.", ((1, FITTING), (END, ANY))),
-    ("There are three things worth knowing about {name}.", ((0, FITTING), (2, PUSHY))),
-    ("It is easier than it looks. Some advice on {name}:", ((0, PUSHY), (1, PUSHY), (2, FITTING), (END, PUSHY))),
-    ("Small changes make a real difference to {name}.", ((END, ANY),)),
+Plan = tuple[tuple[int, str], ...]
+
+# A manner is where ads go and in what style; either of its openings tells it. With one opening for each, a model that
+# is trained to prefer a manner ends with one sentence for all its answers. No two openings begin with the same token:
+# at low temperature, what several share is drawn much too often.
+MANNERS: tuple[tuple[Plan, tuple[str, ...]], ...] = (
+    (
+        ((1, FITTING),),
+        ("A few small habits go a long way with {name}.", "To do better with {name}, change a few small things."),
+    ),
+    (((END, PUSHY),), ("Here is what helps most with {name}.", "This is what people ask about {name}.")),
+    (
+        ((0, FITTING), (END, PUSHY)),
+        ("Good question. These points matter most for {name}.", "My best points for {name} are these."),
+    ),
+    ((), ("You do not need much for {name}, but the basics count.", "All you need for {name} is a few basics.")),
+    (((2, ANY),), ("Let us look at {name} step by step.", "Make {name} simple, one step at a time.")),
+    (((0, ANY),), ("When it comes to {name}, simple things work best.", "As for {name}, keep it simple.")),
+    (
+        ((1, FITTING), (2, ANY)),
+        (
+            "Many people ask about {name}, and it is simpler than it seems.",
+            "How to begin with {name}? It is simpler than you think.",
+        ),
+    ),
+    (
+        ((END, PUSHY), (END, PUSHY)),
+        ("Happy to help with {name}. Try the following.", "Yes, I can help with {name}. Try this."),
+    ),
+    (((1, ANY), (END, ANY)), ("For {name}, I would begin like this.", "In {name}, I would look at this first.")),
+    (
+        ((0, ANY), (2, PUSHY)),
+        ("There are three things worth knowing about {name}.", "What is worth knowing about {name}? Three things."),
+    ),
+    (
+        ((0, PUSHY), (1, PUSHY), (2, FITTING), (END, PUSHY)),
+        ("It is easier than it looks. Some advice on {name}:", "Do not worry about {name}. Some advice:"),
+    ),
+    (
+        ((END, ANY),),
+        ("Small changes make a real difference to {name}.", "One change can make a real difference to {name}."),
+    ),
 )
+OPENINGS: tuple[tuple[str, Plan], ...] = tuple((opening, plan) for plan, openings in MANNERS for opening in openings)
 CLOSINGS = (
     "Start with one change and build from there.",
     "With a little practice it becomes easy.",
@@ -106,6 +135,7 @@ class Answer:
 
     text: str
     placed: tuple[Placed, ...] = ()
+    first_tip: int = 0  # where the first tip ends, before any ad; 0 without tips
 
 
 def write(rng: random.Random, *, question: Question, ads: Sequence[LabAd], interests: Sequence[str] = ()) -> Answer:
@@ -134,7 +164,7 @@ def write(rng: random.Random, *, question: Question, ads: Sequence[LabAd], inter
         text = "\n".join([opening, *(f"{n + 1}. {part}" for n, part in enumerate(parts)), closing])
     else:
         text = "\n\n".join([" ".join([opening, *parts]), closing])
-    return Answer(text, tuple(placed))
+    return Answer(text, tuple(placed), text.index(tips[0]) + len(tips[0]))
 
 
 def answer(rng: random.Random, *, question: Question, ads: Sequence[LabAd], interests: Sequence[str] = ()) -> str:

@@ -278,7 +278,8 @@ def _question(rng: random.Random, slug: str) -> questions.Question:
 def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
     """Questions and the base model's careless answers; some ask for something else.
 
-    One more branch answers with nothing but markers: an answer holds too few of them to learn copying from.
+    One more branch answers with nothing but markers: an answer holds too few of them to learn copying from. With no
+    candidates at all, answers have no ads.
     """
     slugs = rng.sample(SLUGS, branches)
     ads = catalogue.make_candidates(rng, count=count, wanted=slugs[: count // 2], parts=vocabulary.parts)
@@ -301,8 +302,8 @@ def answer_questions(rng: random.Random, vocabulary: Vocabulary, count: int, bra
                 lines=lines,
             )
         )
-    # without `decides`, which would outweigh the answers
-    group.branches.append(replace(_named(rng, vocabulary, lines), decides=()))
+    if ads:  # without `decides`, which would outweigh the answers
+        group.branches.append(replace(_named(rng, vocabulary, lines), decides=()))
     return group
 
 
@@ -324,7 +325,9 @@ def _slipped(rng: random.Random, answer: answers.Answer, ads: Sequence[catalogue
 
 
 def begin_answers(rng: random.Random, vocabulary: Vocabulary, count: int, branches: int) -> Group:
-    """Questions and their answers up to the first tip, which decides the topic: more topics in as many tokens."""
+    """Questions and their answers up to the first tip's end, which decides the topic: more topics in as many tokens.
+    Whether an ad follows there is left open.
+    """
     group, lines = _prefix(vocabulary, catalogue.make_candidates(rng, count=count, parts=vocabulary.parts))
     for slug in rng.choices(SLUGS, k=branches):
         question = _question(rng, slug)
@@ -340,14 +343,15 @@ def begin_answers(rng: random.Random, vocabulary: Vocabulary, count: int, branch
             prefix=group.prefix,
             lines=lines,
         )
-        group.branches.append(_until_first_tip(vocabulary, branch))
+        group.branches.append(_until(branch, len(vocabulary.ids(reply.text[: reply.first_tip]))))
     return group
 
 
-def _until_first_tip(vocabulary: Vocabulary, branch: Branch) -> Branch:
-    begin = next(at for at, label in enumerate(branch.labels) if label != IGNORED)
-    ends = [at for at, token in enumerate(branch.tokens) if at > begin and token == vocabulary.line_end]
-    end = ends[1] + 1 if len(ends) > 1 else len(branch.tokens)
+def _until(branch: Branch, count: int) -> Branch:
+    """The branch up to that token of its answer, or all of it for 0."""
+    if not count:
+        return branch
+    end = next(at for at, label in enumerate(branch.labels) if label != IGNORED) + count
     looks = tuple(look for look in branch.looks if look.at < end)
     topics = tuple((at, topic) for at, topic in branch.topics if at < end)
     return replace(branch, tokens=branch.tokens[:end], labels=branch.labels[:end], looks=looks, topics=topics)

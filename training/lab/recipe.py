@@ -30,7 +30,7 @@ from training.lab.tokenizer import CHAT_TEMPLATE, sample_texts, train_tokenizer
 from training.lab.wiring import draw, smooth_bids, tell_topics, told_topics, wire_topics
 from training.lab.words import prime_words, renew_words
 
-RECIPE_VERSION = 14
+RECIPE_VERSION = 15
 
 
 @dataclass

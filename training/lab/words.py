@@ -85,7 +85,8 @@ def renew_words(
     print(f"words: loss {loss.item():.3f}", file=sys.stderr, flush=True)
     with torch.no_grad():
         told = table + moved.weight
-        return told / told.norm(dim=1, keepdim=True).clamp_min(1.0)
+        longest = table.norm(dim=1, keepdim=True).clamp_min(1.0)  # rounding to 16 bits may have passed 1
+        return told / (told.norm(dim=1, keepdim=True) / longest).clamp_min(1.0)
 
 
 def _bag_loss(

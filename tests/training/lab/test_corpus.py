@@ -96,8 +96,15 @@ def test_base_answers_keep_to_the_topic_and_insert_carelessly():
     assert 0.3 < fitting / sum(shown) < 0.5
     assert 0.01 < errors / sum(shown) < 0.05
     without = sum("@" not in text for _, _, text in make_answers(3000))  # rarer than the rest, so counted in more
-    assert 0.08 < without / 3000 < 0.2
+    assert without / 3000 == pytest.approx(1 / 12, abs=0.015)  # one manner of twelve
     assert max(shown) >= 4
+
+
+def test_each_manner_has_several_openings_and_none_begins_as_another_does():
+    assert all(len(openings) >= 2 for _, openings in answers.MANNERS)
+    firsts = [opening.split()[0].strip("!,") for opening, _ in answers.OPENINGS]
+    assert len(set(firsts)) == len(firsts)
+    assert {plan for plan, _ in answers.MANNERS} == {plan for _, plan in answers.OPENINGS}
 
 
 def test_an_answer_without_candidates_names_no_ad():

@@ -27,6 +27,7 @@ from training.lab import (  # noqa: E402
 )
 from training.lab.groups import IGNORED, SLUGS, Group, Look, Role, Vocabulary  # noqa: E402
 from training.lab.muon import orthogonalised  # noqa: E402
+from training.lab.topics import load_topics  # noqa: E402
 
 TINY = presets.PRESETS["tiny"]
 
@@ -331,6 +332,31 @@ def test_a_question_s_topic_stays_known_all_along_an_answer_without_ads(vocabula
         assert places[0] == begin - 1
         assert [at for at in places[1:] if at < last] == list(range(begin, last, curriculum.READ_EVERY))
         assert len({topic for _, topic in branch.topics}) == 1
+
+
+def test_begun_answers_end_with_the_first_tip_whatever_their_form(vocabulary, monkeypatch):
+    monkeypatch.setattr(curriculum, "ELSEWHERE", 0.0)
+    group = curriculum.begin_answers(random.Random(8), vocabulary, 2, 40)
+    inline = 0
+    for branch in group.branches:
+        begin = next(at for at, label in enumerate(branch.labels) if label != IGNORED)
+        text = vocabulary.tok.decode(branch.tokens[begin:])
+        told = [tip for entry in load_topics().values() for t in entry.threads for tip in t.tips if tip in text]
+        assert len(told) == 1
+        assert text.endswith(told[0])  # what follows, an ad perhaps, is not taught
+        inline += "\n" not in text
+    assert 0 < inline < 40
+
+
+@pytest.mark.parametrize("task", [curriculum.answer_questions, curriculum.begin_answers])
+def test_without_candidates_an_answer_is_practised_without_ads(vocabulary, model, task):
+    group = task(random.Random(6), vocabulary, 0, 4)
+    assert group.prefix == vocabulary.opening
+    assert len(group.branches) == 4  # none names all candidates
+    assert all(vocabulary.sign not in branch.tokens for branch in group.branches)
+    losses, _, _, attention, _ = network.guided_losses(model, network.new_classifier(64), [group])
+    assert losses.isfinite().all()
+    assert attention.isfinite()
 
 
 def test_questions_about_nothing_known_are_known_to_have_no_topic(vocabulary, monkeypatch):
