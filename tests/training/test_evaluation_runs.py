@@ -67,6 +67,17 @@ def test_a_run_finds_what_the_command_finds_and_shows_it(start, work, alone, adm
     assert f"Evaluation {run.pk}" in admin_client.get(reverse("training")).content.decode()
 
 
+def test_a_rank_correlation_is_shown_with_its_interval_or_called_unknown(start, work, admin_client):
+    run = start()
+    work()
+    found = result(run)
+    found["sweep"]["zulu"] |= {"rank_correlation": 0.9726, "interval": {"mean": 0.9726, "low": 0.8712, "high": 0.994}}
+    found["sweep"]["alpha-guided"] |= {"rank_correlation": None, "interval": None}
+    (run.folder / "result.json").write_text(json.dumps(found))
+    page = admin_client.get(reverse("training_run", args=[run.pk])).content.decode()
+    assert "zulu: rank correlation 0.97 (0.87 to 0.99); alpha-guided: rank correlation unknown<" in page
+
+
 def test_a_cancelled_evaluation_resumes_to_the_same_figures(
     start, work, alone, monkeypatch, django_capture_on_commit_callbacks
 ):
