@@ -128,7 +128,7 @@ AGAIN = replace(
                 replace(COPY, weight=0.06, counts=(30, 100, 100), threshold=None),  # without it, copying fades
             ),
             tokens=5000,
-            rate=(0.12, 0.003),
+            rate=(0.2, 0.003),
         ),
     ),
 )
